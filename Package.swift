@@ -1,0 +1,80 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every target is compiled with these; `unsafe` code has to be marked, and an unmarked use is an error.
+let strict: [SwiftSetting] = [
+    .strictMemorySafety(),
+    .treatWarning("StrictMemorySafety", as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+/// For the targets that hand out spans of memory they own.
+let lifetimes: [SwiftSetting] = strict + [.enableExperimentalFeature("Lifetimes")]
+
+let package = Package(
+    name: "culvert",
+    products: [
+        .executable(name: "culvert", targets: ["culvert"]),
+        .executable(name: "culvert-impair", targets: ["culvert-impair"]),
+        .executable(name: "culvert-bench", targets: ["culvert-bench"]),
+        .library(name: "Fuzzed", type: .static, targets: ["Wire", "DTLS", "Configuration"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+    ],
+    targets: [
+        .systemLibrary(
+            name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .target(name: "CLinux"),
+        .target(name: "CTOML", cxxSettings: [.unsafeFlags(["-std=c++17"])]),
+
+        .target(name: "Wire", swiftSettings: lifetimes),
+        .target(name: "Impairment", swiftSettings: strict),
+        .target(name: "DTLS", dependencies: ["Wire"], swiftSettings: strict),
+        .target(name: "OpenSSL", dependencies: ["COpenSSL", "Wire", "DTLS"], swiftSettings: lifetimes),
+        .target(name: "Tunnel", dependencies: ["Wire", "DTLS"], swiftSettings: strict),
+        .target(name: "LinuxIO", dependencies: ["CLinux", "Wire"], swiftSettings: lifetimes),
+        .target(name: "Configuration", dependencies: ["CTOML", "Wire"], swiftSettings: strict),
+        .target(
+            name: "Control",
+            dependencies: [
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
+            swiftSettings: strict),
+        .target(
+            name: "Daemon",
+            dependencies: [
+                "Wire", "DTLS", "OpenSSL", "Tunnel", "LinuxIO", "Configuration", "Control",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: strict),
+
+        .executableTarget(
+            name: "culvert",
+            dependencies: [
+                "Daemon", "Configuration", "OpenSSL",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "culvert-impair",
+            dependencies: [
+                "Impairment", "LinuxIO", "Wire",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "culvert-bench",
+            dependencies: [
+                "LinuxIO", "Wire",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+    ]
+)

@@ -1,0 +1,136 @@
+// The seam behind which the TLS library shakes hands. It is fed records one by one and gives datagrams, a timer and,
+// in the end, keys; from then on it is never used again, so that no two writers share an epoch (ChaCha20-Poly1305's
+// nonce is the sequence number: two writers would give the key away).
+
+public import Wire
+
+/// One DTLS 1.2 handshake in progress, on either side.
+///
+/// Owned by one ``Association`` and used from its thread only.
+public protocol HandshakeEngine: AnyObject {
+    /// What protects the records once the handshake is done.
+    associatedtype Protection: RecordProtection
+
+    /// Sends the first flight. Only for a client, and once.
+    func start() -> HandshakeProgress<Protection>
+
+    /// Takes one whole record, header included, of content type handshake, change_cipher_spec or alert, and goes on as
+    /// far as it can. Records of epoch 1 may come before their keys are known; the engine keeps them, within bounds.
+    func receive(_ record: borrowing RawSpan) -> HandshakeProgress<Protection>
+
+    /// To be called when ``retransmission`` has passed: sends the last flight again.
+    func handleTimeout() -> HandshakeProgress<Protection>
+
+    /// How long from now until the last flight is to be sent again; nil when nothing waits for an answer. Depends on
+    /// the machine's wall clock, so that a jump of that shows as an answer longer than ``longestRetransmission``.
+    var retransmission: Duration? { get }
+
+    /// The most bytes a datagram of a flight may have; flights to come, repeated ones included, keep to it.
+    var datagramSize: Int { get set }
+
+    /// The next datagram to send, each at most ``datagramSize`` bytes long unless a single record is longer.
+    func pollTransmit() -> [UInt8]?
+}
+
+/// The longest wait for an answer that a handshake's timer ever sets (RFC 6347 §4.2.4.1).
+public let longestRetransmission = Duration.seconds(60)
+
+/// Where a handshake stands.
+public enum HandshakeProgress<Protection: RecordProtection> {
+    /// It waits for the peer.
+    case waiting
+    /// It is done; the engine may go once its last datagrams are taken.
+    case established(HandshakeResult<Protection>)
+    /// It has failed; an alert for the peer may be among the datagrams to send.
+    case failed(HandshakeFailure)
+}
+
+/// What a handshake leaves behind.
+public struct HandshakeResult<Protection: RecordProtection> {
+    /// Seals and opens the records of epoch 1.
+    public var protection: Protection
+    /// The first sequence number of epoch 1 that the engine has not used: whoever seals goes on from here.
+    public var nextSequence: UInt64
+    /// The sequence numbers of epoch 1 that the engine has read, for the replay window to begin with.
+    public var receivedSequences: [UInt64]
+    /// The flight that ended the handshake, if this end sent it: the server of a full handshake, the client of a
+    /// resumed one (RFC 6347 §4.2.4). Nil at the other end.
+    public var finalFlight: FinalFlight?
+    /// Who the peer has proven to be.
+    public var peer: PeerIdentity
+    /// The cipher suite by OpenSSL's name, such as `ECDHE-ECDSA-AES128-GCM-SHA256`.
+    public var cipherSuite: String
+    /// Whether keys came from an earlier handshake's session.
+    public var isResumed: Bool
+
+    /// Puts a result together.
+    public init(
+        protection: Protection, nextSequence: UInt64, receivedSequences: [UInt64], finalFlight: FinalFlight?,
+        peer: PeerIdentity, cipherSuite: String, isResumed: Bool
+    ) {
+        self.protection = protection
+        self.nextSequence = nextSequence
+        self.receivedSequences = receivedSequences
+        self.finalFlight = finalFlight
+        self.peer = peer
+        self.cipherSuite = cipherSuite
+        self.isResumed = isResumed
+    }
+}
+
+/// The last flight of a handshake in the clear, kept by the end that sent it until the peer is known to have it.
+public struct FinalFlight: Equatable, Sendable {
+    /// The whole NewSessionTicket message with its handshake header, where one was sent. It travels in epoch 0.
+    public var sessionTicket: [UInt8]?
+    /// The whole Finished message with its handshake header. It travels in epoch 1.
+    public var finished: [UInt8]
+    /// The first sequence number of epoch 0 that has not been used.
+    public var nextSequence: UInt64
+
+    /// Puts a flight together.
+    public init(sessionTicket: [UInt8]?, finished: [UInt8], nextSequence: UInt64) {
+        self.sessionTicket = sessionTicket
+        self.finished = finished
+        self.nextSequence = nextSequence
+    }
+}
+
+/// Who a peer has proven to be. A peer that shows neither certificate nor pre-shared key has no identity.
+public struct PeerIdentity: Hashable, Sendable {
+    /// The certificate subject's common name.
+    public var commonName: String?
+    /// The certificate's DNS names, in lower case.
+    public var dnsNames: [String]
+    /// The certificate's IP addresses.
+    public var addresses: [IPAddress]
+    /// SHA-256 of the certificate's SubjectPublicKeyInfo, 32 bytes.
+    public var publicKeyHash: [UInt8]?
+    /// The pre-shared key's identity.
+    public var pskIdentity: String?
+
+    /// Puts an identity together.
+    public init(
+        commonName: String? = nil, dnsNames: [String] = [], addresses: [IPAddress] = [],
+        publicKeyHash: [UInt8]? = nil, pskIdentity: String? = nil
+    ) {
+        self.commonName = commonName
+        self.dnsNames = dnsNames
+        self.addresses = addresses
+        self.publicKeyHash = publicKeyHash
+        self.pskIdentity = pskIdentity
+    }
+}
+
+extension PeerIdentity: CustomStringConvertible {
+    /// The most telling name there is, in the notation of `allow_peers`; `anonymous` without any.
+    public var description: String {
+        if let pskIdentity { return "psk:\(pskIdentity)" }
+        if let name = dnsNames.first { return "DNS:\(name)" }
+        if let commonName { return "CN:\(commonName)" }
+        if let address = addresses.first { return "IP:\(address)" }
+        if let publicKeyHash {
+            return "sha256:" + publicKeyHash.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        }
+        return "anonymous"
+    }
+}
