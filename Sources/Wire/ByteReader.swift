@@ -71,3 +71,30 @@ extension MutableRawSpan {
         return true
     }
 }
+
+extension Array where Element == UInt8 {
+    /// The array's bytes, borrowed.
+    @inlinable
+    public var bytes: RawSpan {
+        @_lifetime(borrow self)
+        get { unsafe span.bytes }
+    }
+
+    /// Lends the array's bytes for changing in place.
+    @inlinable
+    public mutating func withMutableBytes<Result>(_ body: (inout MutableRawSpan) -> Result) -> Result {
+        var elements = mutableSpan
+        var bytes = unsafe elements.mutableBytes
+        return body(&bytes)
+    }
+}
+
+/// Lends `count` zeroed bytes of the stack for the duration of a call.
+@inlinable
+public func withScratch<Result>(byteCount count: Int, _ body: (inout MutableRawSpan) -> Result) -> Result {
+    unsafe withUnsafeTemporaryAllocation(byteCount: count, alignment: 8) { buffer in
+        unsafe buffer.initializeMemory(as: UInt8.self, repeating: 0)
+        var span = unsafe buffer.mutableBytes
+        return body(&span)
+    }
+}

@@ -1,0 +1,324 @@
+// One DTLS 1.2 connection with a peer, without socket, clock or randomness of its own.
+//
+// A datagram from the peer:
+//   1. is cut into records; what is no record is counted and dropped;
+//   2. while the handshake runs, its records go to the HandshakeSupervisor, and those of data wait there;
+//   3. at the hand-over the engine's keys and numbers become the RecordLayer, and the waiting records are opened;
+//   4. from then on records of epoch 1 are opened in place: data is delivered, alerts are obeyed, a repeated Finished
+//      is answered with the final flight. Nothing unauthenticated has any effect besides a counter.
+// A datagram to the peer is sealed straight into the caller's buffer.
+
+public import Wire
+
+/// How and why an association came to its end.
+public enum AssociationEnd: Hashable, Sendable {
+    /// The handshake gave no keys.
+    case handshakeFailed(HandshakeFailure)
+    /// The peer sent close_notify.
+    case closedByPeer
+    /// The peer sent a fatal alert under the association's keys.
+    case alert(Alert.Description)
+    /// This end closed it.
+    case closed
+    /// Every sequence number has been used.
+    case exhausted
+}
+
+/// What an association has carried since its handshake.
+public struct AssociationCounters: Sendable {
+    /// Datagrams of plaintext sent to the peer.
+    public var datagramsOut: UInt64 = 0
+    /// Their bytes.
+    public var bytesOut: UInt64 = 0
+    /// Datagrams of plaintext received from the peer.
+    public var datagramsIn: UInt64 = 0
+    /// Their bytes.
+    public var bytesIn: UInt64 = 0
+    /// What came from the peer, or was to go to it, and was dropped.
+    public var drops = DropCounters()
+}
+
+/// What an established association is known by.
+public struct AssociationDescription: Hashable, Sendable {
+    /// Who the peer has proven to be.
+    public var peer: PeerIdentity
+    /// The cipher suite by OpenSSL's name.
+    public var cipherSuite: String
+    /// Whether it resumed an earlier session.
+    public var isResumed: Bool
+    /// From the first flight to the keys.
+    public var handshakeDuration: Duration
+}
+
+/// One association. Used from one thread; its methods never call back except into the closures handed to them.
+public final class Association<Engine: HandshakeEngine> {
+    /// What has changed and is told once.
+    public enum Event: Sendable {
+        /// The handshake is done and data may flow.
+        case established(AssociationDescription)
+        /// The association is over.
+        case ended(AssociationEnd)
+    }
+
+    /// What it has carried.
+    public private(set) var counters = AssociationCounters()
+    /// What is known of it once it is established.
+    public private(set) var description: AssociationDescription?
+    /// Whether ``pollTransmit()``, ``pollEvent()`` or ``deadline`` may have something new. The caller resets it.
+    public var needsAttention = false
+
+    // One of the two while the association lives, neither afterwards.
+    private var handshake: HandshakeSupervisor<Engine>?
+    private var records: RecordLayer<Engine.Protection>?
+    private var finalFlight: FinalFlightKeeper?
+    private var datagramSize: Int
+    private var hasRefusedRenegotiation = false
+    private var transmits: [[UInt8]] = []
+    private var events: [Event] = []
+
+    /// Begins with an engine that has not been used. At the client, ``start(now:)`` is called next; a server waits for
+    /// the ClientHello. `maximumTimeouts` is how many times a flight may go unanswered, doubling from 1 s, before
+    /// the attempt is given up.
+    public init(engine: Engine, maximumTimeouts: Int = 6, now: Instant) {
+        datagramSize = engine.datagramSize
+        handshake = HandshakeSupervisor(engine: engine, maximumTimeouts: maximumTimeouts, now: now)
+    }
+
+    /// Whether data may flow.
+    public var isEstablished: Bool { records != nil }
+
+    /// Whether the handshake is still under way.
+    public var isHandshaking: Bool { handshake != nil }
+
+    /// When ``handleTimeout(now:)`` has to be called next; nil when only the peer or the application can change
+    /// anything.
+    public var deadline: Instant? { handshake?.deadline ?? finalFlight?.deadline }
+
+    /// Bytes that a sealed datagram is longer than its plaintext; 0 unless established.
+    public var overhead: Int { records?.overhead ?? 0 }
+
+    // MARK: Input
+
+    /// Sends a client's first flight.
+    public func start(now: Instant) {
+        guard let progress = handshake?.start(now: now) else { return }
+        proceed(progress, now: now)
+    }
+
+    /// Takes a datagram from the peer. Application data is handed to `deliver`, record by record, in place.
+    public func receive(_ datagram: inout MutableRawSpan, now: Instant, deliver: (borrowing RawSpan) -> Void) {
+        var offset = 0
+        repeat {
+            guard let header = RecordHeader(datagram.bytes, at: offset) else {
+                counters.drops.add(.malformed)
+                return
+            }
+            let next = offset + RecordHeader.size + header.length
+            var record = datagram.extracting(offset..<next)
+            receive(&record, header: header, now: now, deliver: deliver)
+            offset = next
+        } while offset < datagram.byteCount
+    }
+
+    /// Does what is due at ``deadline``.
+    public func handleTimeout(now: Instant) {
+        if let progress = handshake?.handleTimeout(now: now) {
+            proceed(progress, now: now)
+        } else if let due = finalFlight?.deadline, now >= due {
+            repeatFinalFlight()
+            finalFlight?.rearm(now)
+            needsAttention = true
+        }
+    }
+
+    /// Seals one datagram of application data at the start of `buffer`, which must have room for ``overhead`` more
+    /// bytes than `plaintext`.
+    ///
+    /// - Returns: the sealed datagram's length; nil where it was dropped, which is counted.
+    public func seal(_ plaintext: borrowing RawSpan, into buffer: inout MutableRawSpan) -> Int? {
+        guard plaintext.byteCount <= RecordHeader.maximumPlaintextLength else {
+            counters.drops.add(.oversize)
+            return nil
+        }
+        guard let length = records?.seal(.applicationData, plaintext, into: &buffer) else {
+            counters.drops.add(.closed)
+            return nil
+        }
+        counters.datagramsOut &+= 1
+        counters.bytesOut &+= UInt64(plaintext.byteCount)
+        if let records, records.isExhausted { end(.exhausted) }
+        return length
+    }
+
+    /// Ends the association from this side, telling the peer if there are keys to tell it with.
+    public func close() {
+        close(with: Alert(.warning, .closeNotify), because: .closed)
+    }
+
+    /// Ends the association because the peer is not allowed to have one.
+    public func refuse() {
+        close(with: Alert(.fatal, .accessDenied), because: .closed)
+    }
+
+    /// Counts a datagram that was dropped on its way to or from this association.
+    public func countDrop(_ reason: DropReason, _ count: Int = 1) {
+        counters.drops.add(reason, count)
+    }
+
+    // MARK: Output
+
+    /// The next datagram of a handshake, an alert or a repeated flight; data never comes this way.
+    public func pollTransmit() -> [UInt8]? {
+        if !transmits.isEmpty { return transmits.removeFirst() }
+        return handshake?.pollTransmit()
+    }
+
+    /// The next thing to tell.
+    public func pollEvent() -> Event? {
+        events.isEmpty ? nil : events.removeFirst()
+    }
+
+    // MARK: Records
+
+    private func receive(
+        _ record: inout MutableRawSpan, header: RecordHeader, now: Instant, deliver: (borrowing RawSpan) -> Void
+    ) {
+        guard header.version.isDTLS else {
+            counters.drops.add(.version)
+            return
+        }
+        if records != nil {
+            receiveProtected(&record, header: header, now: now, deliver: deliver)
+            return
+        }
+        guard
+            let progress = handshake?.receive(record.bytes, header: header, now: now, drops: &counters.drops)
+        else {
+            counters.drops.add(.closed)
+            return
+        }
+        let waiting = proceed(progress, now: now)
+        for var early in waiting {
+            guard let header = RecordHeader(early.bytes, at: 0) else { continue }
+            early.withMutableBytes { receiveProtected(&$0, header: header, now: now, deliver: deliver) }
+        }
+    }
+
+    private func receiveProtected(
+        _ record: inout MutableRawSpan, header: RecordHeader, now: Instant, deliver: (borrowing RawSpan) -> Void
+    ) {
+        guard header.number.epoch == 1, header.version == .dtls12 else {
+            counters.drops.add(header.number.epoch == 0 ? .handshakeOver : .epoch)
+            return
+        }
+        switch records?.open(&record, header: header) {
+        case nil:
+            // An earlier record of the same datagram has ended the association.
+            counters.drops.add(.closed)
+        case .drop(let reason):
+            counters.drops.add(reason)
+        case .plaintext(let range):
+            // From here on the record is the peer's word.
+            if header.type == .applicationData {
+                finalFlight = nil
+                counters.datagramsIn &+= 1
+                counters.bytesIn &+= UInt64(range.count)
+                deliver(record.bytes.extracting(range))
+            } else {
+                receiveControl(record.bytes.extracting(range), type: header.type, now: now)
+            }
+        }
+    }
+
+    private func receiveControl(_ content: borrowing RawSpan, type: ContentType, now: Instant) {
+        switch type {
+        case .alert:
+            guard let alert = Alert(content) else {
+                counters.drops.add(.malformed)
+                return
+            }
+            if alert.description == .closeNotify {
+                // RFC 5246 §7.2.1: answered with a close_notify of our own.
+                close(with: Alert(.warning, .closeNotify), because: .closedByPeer)
+            } else if alert.level == .fatal {
+                end(.alert(alert.description))
+            }
+        case .handshake:
+            guard let message = HandshakeHeader(content) else {
+                counters.drops.add(.malformed)
+                return
+            }
+            if message.type == .finished {
+                counters.drops.add(.handshakeOver)
+                repeatFinalFlight()
+            } else {
+                refuseRenegotiation()
+            }
+        default:
+            counters.drops.add(.contentType)
+        }
+        needsAttention = true
+    }
+
+    private func refuseRenegotiation() {
+        counters.drops.add(.renegotiation)
+        // One answer is enough for a peer that asks; more would be an echo (RFC 5746 §4.5 asks for no_renegotiation).
+        guard !hasRefusedRenegotiation else { return }
+        hasRefusedRenegotiation = true
+        send(Alert(.warning, .noRenegotiation))
+    }
+
+    // MARK: Hand-over and end
+
+    /// Follows the handshake to its next phase; answers the records that waited for the keys.
+    @discardableResult
+    private func proceed(_ progress: HandshakeProgress<Engine.Protection>, now: Instant) -> [[UInt8]] {
+        needsAttention = true
+        if case .waiting = progress { return [] }
+        guard let done = handshake else { return [] }
+        datagramSize = done.datagramSize
+        // The engine goes here, so its last datagrams are taken first.
+        while let datagram = done.pollTransmit() { transmits.append(datagram) }
+        handshake = nil
+        switch progress {
+        case .waiting:
+            break
+        case .failed(let failure):
+            events.append(.ended(.handshakeFailed(failure)))
+        case .established(let result):
+            records = RecordLayer(result)
+            finalFlight = result.finalFlight.map { FinalFlightKeeper($0, isTimed: result.isResumed, now: now) }
+            let description = AssociationDescription(
+                peer: result.peer, cipherSuite: result.cipherSuite, isResumed: result.isResumed,
+                handshakeDuration: now - done.startedAt)
+            self.description = description
+            events.append(.established(description))
+            return done.early
+        }
+        return []
+    }
+
+    private func repeatFinalFlight() {
+        guard var records else { return }
+        transmits += finalFlight?.repeated(by: &records, datagramSize: datagramSize) ?? []
+        self.records = records
+    }
+
+    private func send(_ alert: Alert) {
+        if let datagram = records?.datagram(.alert, alert.bytes) { transmits.append(datagram) }
+    }
+
+    private func close(with alert: Alert, because reason: AssociationEnd) {
+        send(alert)
+        end(reason)
+    }
+
+    private func end(_ reason: AssociationEnd) {
+        guard handshake != nil || records != nil else { return }
+        handshake = nil
+        records = nil
+        finalFlight = nil
+        needsAttention = true
+        events.append(.ended(reason))
+    }
+}

@@ -1,0 +1,94 @@
+// Every datagram or record that goes no further has one of these reasons, and a counter that a user can see.
+
+/// Why a datagram or a record was dropped.
+public enum DropReason: UInt8, CaseIterable, Sendable {
+    /// Not a record, or lengths that contradict each other.
+    case malformed
+    /// A record of another protocol version.
+    case version
+    /// A record of an epoch that is not in use.
+    case epoch
+    /// A content type that has no place here, or an alert in the clear.
+    case contentType
+    /// A record that has been seen, or is too old to tell.
+    case replayed
+    /// A record that does not authenticate: damaged, forged, or of another association.
+    case notAuthentic
+    /// A repeated flight of a handshake that is over.
+    case handshakeOver
+    /// A wish to renegotiate, which is never granted.
+    case renegotiation
+    /// Data that came before the handshake's end, more than the queue for it holds.
+    case early
+    /// A datagram from an address without an association.
+    case noAssociation
+    /// A ClientHello whose cookie is not, or no longer, valid.
+    case cookie
+    /// A ClientHello from an address that `allow_from` does not name.
+    case sourceNotAllowed
+    /// A datagram that waited for an association for too long or with too many others.
+    case queueFull
+    /// A datagram larger than a record can carry, or, where `oversize` is `drop`, than the path.
+    case oversize
+    /// A limit on flows, associations or handshakes is reached and none of them can give way.
+    case limit
+    /// The association ended with the datagram still waiting, or cannot carry more.
+    case closed
+    /// The kernel had no room for it.
+    case sendBuffer
+    /// The kernel or the network would not take it to where it goes.
+    case unreachable
+    /// The kernel cut it short, because it came with more than the receive buffer holds.
+    case truncated
+
+    /// The reason's name in logs, the API and metrics.
+    public var name: String {
+        switch self {
+        case .malformed: "malformed"
+        case .version: "version"
+        case .epoch: "epoch"
+        case .contentType: "content_type"
+        case .replayed: "replayed"
+        case .notAuthentic: "not_authentic"
+        case .handshakeOver: "handshake_over"
+        case .renegotiation: "renegotiation"
+        case .early: "early"
+        case .noAssociation: "no_association"
+        case .cookie: "cookie"
+        case .sourceNotAllowed: "source_not_allowed"
+        case .queueFull: "queue_full"
+        case .oversize: "oversize"
+        case .limit: "limit"
+        case .closed: "closed"
+        case .sendBuffer: "send_buffer"
+        case .unreachable: "unreachable"
+        case .truncated: "truncated"
+        }
+    }
+}
+
+/// Counters of drops by reason.
+public struct DropCounters: Sendable {
+    private var counts = [19 of UInt64](repeating: 0)
+
+    /// All zero.
+    public init() {}
+
+    /// Adds `count` drops.
+    public mutating func add(_ reason: DropReason, _ count: Int = 1) {
+        counts[Int(reason.rawValue)] &+= UInt64(truncatingIfNeeded: count)
+    }
+
+    /// Adds another set of counters to this one.
+    public mutating func add(_ other: DropCounters) {
+        for index in counts.indices { counts[index] &+= other.counts[index] }
+    }
+
+    /// How many were dropped for `reason`.
+    public subscript(reason: DropReason) -> UInt64 { counts[Int(reason.rawValue)] }
+
+    /// How many were dropped in all.
+    public var total: UInt64 {
+        DropReason.allCases.reduce(0) { $0 &+ self[$1] }
+    }
+}

@@ -1,0 +1,133 @@
+// Everything around a handshake that the TLS library leaves to its caller: which records may reach it, the retransmission
+// deadline on a monotonic clock, smaller datagrams when flights are lost, and an end to trying.
+
+import Wire
+
+/// Runs one ``HandshakeEngine`` from its first flight to keys or failure.
+struct HandshakeSupervisor<Engine: HandshakeEngine> {
+    /// When it was begun.
+    let startedAt: Instant
+    /// Whole records of epoch 1 that came before the keys, in the order of their coming.
+    private(set) var early: [[UInt8]] = []
+
+    private let engine: Engine
+    private let maximumTimeouts: Int
+    private var timeouts = 0
+    private var retransmitAt: Instant?
+    /// A fatal alert in the clear, which anybody could have sent, and when to believe it.
+    private var suspicion: (alert: Alert.Description, believeAt: Instant)?
+
+    /// `maximumTimeouts`: how many flights may go unanswered before the attempt is given up.
+    init(engine: Engine, maximumTimeouts: Int, now: Instant) {
+        self.engine = engine
+        self.maximumTimeouts = maximumTimeouts
+        startedAt = now
+    }
+
+    /// The next moment at which ``handleTimeout(now:)`` has something to do.
+    var deadline: Instant {
+        var earliest = startedAt + .seconds(64)
+        if let retransmitAt { earliest = min(earliest, retransmitAt) }
+        if let suspicion { earliest = min(earliest, suspicion.believeAt) }
+        return earliest
+    }
+
+    /// The size that flights have been cut down to.
+    var datagramSize: Int { engine.datagramSize }
+
+    /// The next datagram to send.
+    func pollTransmit() -> [UInt8]? { engine.pollTransmit() }
+
+    mutating func start(now: Instant) -> HandshakeProgress<Engine.Protection> {
+        let progress = engine.start()
+        return arm(progress, now: now)
+    }
+
+    /// Takes one record. What must not reach the engine is kept, judged or dropped here: an unexpected type, and an
+    /// authentic one of another kind even more so, would end OpenSSL's handshake.
+    mutating func receive(
+        _ record: borrowing RawSpan, header: RecordHeader, now: Instant, drops: inout DropCounters
+    ) -> HandshakeProgress<Engine.Protection> {
+        switch (header.number.epoch, header.type) {
+        case (0, .handshake), (0, .changeCipherSpec), (1, .handshake), (1, .alert):
+            // Whoever goes on shaking hands has not sent that alert.
+            if header.type == .handshake { suspicion = nil }
+            return arm(engine.receive(record), now: now)
+        case (0, .alert):
+            suspect(record, now: now, drops: &drops)
+        case (1, .applicationData):
+            keep(record, drops: &drops)
+        case (0, _), (1, _):
+            drops.add(.contentType)
+        default:
+            drops.add(.epoch)
+        }
+        return .waiting
+    }
+
+    /// Does what is due at ``deadline``.
+    mutating func handleTimeout(now: Instant) -> HandshakeProgress<Engine.Protection> {
+        if let suspicion, now >= suspicion.believeAt {
+            return .failed(
+                HandshakeFailure(
+                    .alert(suspicion.alert), detail: "the peer ended the handshake with alert \(suspicion.alert)",
+                    advice: "its log says why"))
+        }
+        if now >= startedAt + .seconds(64) { return .failed(Self.noAnswer) }
+        guard let due = retransmitAt, now >= due else { return .waiting }
+
+        // OpenSSL's timer follows the wall clock. If that still shows a wait where the monotonic clock shows none, it
+        // has been set back, and the flight would be repeated who knows when: a fresh handshake is quicker.
+        if let left = engine.retransmission, left > .milliseconds(100) { return .failed(Self.clockStep) }
+        timeouts += 1
+        guard timeouts <= maximumTimeouts else { return .failed(Self.noAnswer) }
+        if let smaller = Self.datagramSizes.first(where: { $0.afterTimeouts == timeouts })?.size {
+            engine.datagramSize = min(engine.datagramSize, smaller)
+        }
+        return arm(engine.handleTimeout(), now: now)
+    }
+
+    private mutating func arm(
+        _ progress: HandshakeProgress<Engine.Protection>, now: Instant
+    ) -> HandshakeProgress<Engine.Protection> {
+        guard case .waiting = progress else { return progress }
+        guard let wait = engine.retransmission else {
+            retransmitAt = nil
+            return progress
+        }
+        guard wait <= longestRetransmission + .seconds(1) else { return .failed(Self.clockStep) }
+        retransmitAt = now + wait
+        return progress
+    }
+
+    private mutating func suspect(_ record: borrowing RawSpan, now: Instant, drops: inout DropCounters) {
+        guard let content = record.slice(at: RecordHeader.size, count: record.byteCount - RecordHeader.size),
+            let alert = Alert(content)
+        else { return drops.add(.malformed) }
+        guard alert.level == .fatal || alert.description == .closeNotify || alert.description == .userCanceled,
+            suspicion == nil
+        else { return }
+        // Long enough for a flight to be repeated and answered if the alert was forged.
+        suspicion = (alert.description, now + .seconds(2))
+    }
+
+    private mutating func keep(_ record: borrowing RawSpan, drops: inout DropCounters) {
+        let bytes = early.reduce(0) { $0 + $1.count }
+        guard early.count < 32, bytes + record.byteCount <= 32_768 else { return drops.add(.early) }
+        early.append(record.copied())
+    }
+
+    /// UDP payload sizes to fall back to as flights go unanswered: what nearly every path carries, then IPv4's
+    /// minimum reassembly size, then its minimum MTU of old serial links.
+    private static var datagramSizes: [(afterTimeouts: Int, size: Int)] { [(2, 1200), (3, 548), (4, 268)] }
+
+    private static var noAnswer: HandshakeFailure {
+        HandshakeFailure(
+            .timeout, detail: "the peer did not answer",
+            advice: "check that it runs, its address and port, and the firewalls between")
+    }
+
+    private static var clockStep: HandshakeFailure {
+        HandshakeFailure(.clockStep, detail: "the system clock was set during the handshake")
+    }
+}
