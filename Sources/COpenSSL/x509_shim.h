@@ -73,14 +73,17 @@ static inline int culvert_add_extension(X509 *subject, X509 *issuer, int nid, co
     return added;
 }
 
-/* Adds the authority key identifier of `issuer` to a revocation list. */
-static inline int culvert_add_crl_authority(X509_CRL *crl, X509 *issuer)
+/* Gives a revocation list the authority key identifier of `issuer` and no other. */
+static inline int culvert_set_crl_authority(X509_CRL *crl, X509 *issuer)
 {
     X509V3_CTX context;
     X509V3_set_ctx_nodb(&context);
     X509V3_set_ctx(&context, issuer, NULL, NULL, crl, 0);
     X509_EXTENSION *extension =
         X509V3_EXT_conf_nid(NULL, &context, NID_authority_key_identifier, "keyid:always");
+    int old = X509_CRL_get_ext_by_NID(crl, NID_authority_key_identifier, -1);
+    if (old >= 0)
+        X509_EXTENSION_free(X509_CRL_delete_ext(crl, old));
     int added = extension != NULL && X509_CRL_add_ext(crl, extension, -1);
     X509_EXTENSION_free(extension);
     return added;

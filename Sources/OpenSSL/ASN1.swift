@@ -17,6 +17,15 @@ enum ASN1 {
         return Int64(days) * UTCTime.day + Int64(seconds)
     }
 
+    /// Lends a time made from seconds since 1970.
+    static func withTime(
+        _ seconds: Int64, _ body: (UnsafePointer<ASN1_TIME>) throws(OpenSSLError) -> Void
+    ) throws(OpenSSLError) {
+        let time = try unsafe OpenSSLError.wrap("making a time") { unsafe ASN1_TIME_set(nil, Int(seconds)) }
+        defer { unsafe ASN1_TIME_free(time) }
+        try unsafe body(time)
+    }
+
     /// A name as RFC 4514 text, control characters escaped, UTF-8 left as it is.
     static func text(ofName name: OpaquePointer?) -> String {
         unsafe PEM.description { (bio) in
