@@ -1,0 +1,55 @@
+// The `[daemon]` section: what concerns the whole process.
+
+/// The settings of the process.
+public struct DaemonSettings: Equatable, Sendable {
+    /// From which severity on a line is logged.
+    public enum LogLevel: String, CaseIterable, Sendable {
+        /// The levels, the most talkative first.
+        case trace, debug, info, notice, warning, error, critical
+    }
+
+    /// How log lines look.
+    public enum LogFormat: String, CaseIterable, Sendable {
+        /// `journal` when standard error leads to the systemd journal, otherwise `text`.
+        case auto
+        /// Lines for people.
+        case text
+        /// One JSON object in each line.
+        case json
+        /// Lines with the severity prefix that the journal reads.
+        case journal
+    }
+
+    /// How many workers run; 0 is one for each CPU. At most 1024.
+    public var workers = 0
+    /// The path of the control socket.
+    public var controlSocket = Located("/run/culvert/control.sock", at: SourceLocation(file: "default"))
+    /// From which severity on a line is logged.
+    public var logLevel = LogLevel.info
+    /// How log lines look.
+    public var logFormat = LogFormat.auto
+
+    /// The defaults.
+    public init() {}
+}
+
+extension DaemonSettings {
+    /// The longest path of a Unix socket in bytes: sockaddr_un has 108, one of them for the end.
+    private static let maximumSocketPathLength = 107
+
+    /// Reads the section; what is wrong is logged and keeps its default.
+    init(_ table: TableReader) {
+        self.init()
+        if let workers = table.integer("workers", in: 0...1024) { self.workers = workers }
+        if let path = table.path("control_socket") {
+            if path.value.utf8.count > Self.maximumSocketPathLength {
+                let message =
+                    "'control_socket' is longer than \(Self.maximumSocketPathLength) bytes: \(quoted(path.value))"
+                table.log.error(message, at: path.location)
+            }
+            controlSocket = path
+        }
+        if let level = table.choice("log_level", of: LogLevel.self) { logLevel = level }
+        if let format = table.choice("log_format", of: LogFormat.self) { logFormat = format }
+    }
+}

@@ -1,0 +1,69 @@
+// A `[trust.NAME]` section: whom this end believes.
+
+/// What a peer must show.
+public struct TrustSettings: Equatable, Sendable {
+    /// Where the certificates of the authorities are.
+    public enum Authorities: Equatable, Sendable {
+        /// The system's store.
+        case system
+        /// A file in PEM, or a directory of such files under their subject hashes.
+        case path(Located<String>)
+    }
+
+    /// The NAME.
+    public var name: String
+    /// The authorities, if certificates are verified by a chain.
+    public var authorities: Authorities?
+    /// A file of revocation lists in PEM.
+    public var revocationList: Located<String>?
+    /// SHA-256 digests of public keys (SubjectPublicKeyInfo), 32 bytes each. Without authorities they stand alone.
+    public var pins: [[UInt8]]
+    /// On the server side: a file of lines with identity, colon and key in hexadecimal digits.
+    public var preSharedKeys: Located<String>?
+
+    /// Makes a trust section.
+    public init(
+        name: String, authorities: Authorities? = nil, revocationList: Located<String>? = nil, pins: [[UInt8]] = [],
+        preSharedKeys: Located<String>? = nil
+    ) {
+        self.name = name
+        self.authorities = authorities
+        self.revocationList = revocationList
+        self.pins = pins
+        self.preSharedKeys = preSharedKeys
+    }
+
+    /// Whether a certificate can be believed at all.
+    public var acceptsCertificates: Bool { authorities != nil || !pins.isEmpty }
+}
+
+extension TrustSettings {
+    /// Reads the section; nil when it trusts nothing, which is logged.
+    init?(name: String, _ table: TableReader) {
+        self.init(name: name)
+        if let ca = table.string("ca") {
+            authorities =
+                ca.value == "system"
+                ? .system : .path(Located(ca.location.resolve(path: ca.value), at: ca.location))
+        }
+        revocationList = table.path("crl")
+        preSharedKeys = table.path("psk_file")
+        for pin in table.strings("pins") ?? [] {
+            if let bytes = PublicKeyPin.bytes(pin.value) {
+                pins.append(bytes)
+            } else {
+                table.log.error("\(quoted(pin.value)) is not a pin: \(PublicKeyPin.form)", at: pin.location)
+            }
+        }
+        if table.has("crl"), !table.has("ca") {
+            let message = "\(table.title) has 'crl' but no 'ca'; a revocation list is checked against its authority"
+            table.log.missing(message, at: table.location(of: "crl"))
+        }
+        guard table.has("ca") || table.has("pins") || table.has("psk_file") else {
+            if !table.has("crl") {
+                table.log.missing("\(table.title) is empty; give 'ca', 'pins' or 'psk_file'", at: table.location)
+            }
+            return nil
+        }
+    }
+}

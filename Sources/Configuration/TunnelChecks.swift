@@ -1,0 +1,100 @@
+// What can only be seen by looking at all tunnels together: names given twice, clashing ports, loops.
+
+import Wire
+
+/// Checks between tunnels.
+enum TunnelChecks {
+    static func run(_ tunnels: [TunnelOutline], log: DiagnosticLog) {
+        checkNames(tunnels, log: log)
+        checkPorts(tunnels, log: log)
+        checkLoops(tunnels, log: log)
+    }
+
+    private static func checkNames(_ tunnels: [TunnelOutline], log: DiagnosticLog) {
+        var first: [String: SourceLocation] = [:]
+        for name in tunnels.compactMap(\.name) {
+            if let place = first[name.value] {
+                log.error("a tunnel named '\(name.value)' exists already, at \(place)", at: name.location)
+            } else {
+                first[name.value] = name.location
+            }
+        }
+    }
+
+    private static func checkPorts(_ tunnels: [TunnelOutline], log: DiagnosticLog) {
+        var seen: [UInt16: [(name: String, listen: Located<Endpoint>)]] = [:]
+        for tunnel in tunnels {
+            guard let listen = tunnel.listen else { continue }
+            let earlier = seen[listen.value.port] ?? []
+            if let other = earlier.first(where: { overlap($0.listen.value, listen.value) }) {
+                let how =
+                    other.listen.value == listen.value ? "is already taken" : "overlaps with \(other.listen.value)"
+                let place = "by\(other.name) at \(other.listen.location)"
+                let verb = other.listen.value == listen.value ? "" : ", taken"
+                log.error("\(listen.value) \(how)\(verb) \(place)", at: listen.location)
+            }
+            seen[listen.value.port] = earlier + [(tunnel.name.map { " tunnel '\($0.value)'" } ?? " a tunnel", listen)]
+        }
+    }
+
+    /// Whether both cannot be bound at a time. `[::]` takes IPv4 as well.
+    private static func overlap(_ left: Endpoint, _ right: Endpoint) -> Bool {
+        func covers(_ wide: IPAddress, _ other: IPAddress) -> Bool {
+            wide == other || wide == .anyIPv6 || wide == .anyIPv4 && other.isIPv4
+        }
+        return left.port == right.port
+            && (covers(left.address, right.address) || covers(right.address, left.address))
+    }
+
+    /// Follows each tunnel's `forward` to the tunnel that listens there. Datagrams must leave culvert in the end.
+    private static func checkLoops(_ tunnels: [TunnelOutline], log: DiagnosticLog) {
+        let byPort = Dictionary(
+            grouping: tunnels.indices.filter { tunnels[$0].listen != nil }, by: { tunnels[$0].listen?.value.port })
+        let next = tunnels.map { tunnel in
+            tunnel.forward.flatMap { forward in
+                byPort[forward.value.port]?.first {
+                    tunnels[$0].listen.map { reaches(forward.value, $0.value) } ?? false
+                }
+            }
+        }
+        var isDone = [Bool](repeating: false, count: tunnels.count)
+        for start in tunnels.indices where !isDone[start] {
+            var path: [Int] = []
+            var current: Int? = start
+            while let tunnel = current, !isDone[tunnel] {
+                isDone[tunnel] = true
+                path.append(tunnel)
+                current = next[tunnel]
+            }
+            guard let end = current, let begin = path.firstIndex(of: end), let forward = tunnels[end].forward else {
+                continue
+            }
+            let loop = path[begin...]
+            if loop.count == 1 {
+                log.error("'forward' leads back to the tunnel's own 'listen' address", at: forward.location)
+            } else {
+                let names = loop.map { tunnels[$0].name.map { "'\($0.value)'" } ?? "unnamed" }.joined(separator: ", ")
+                log.error("these tunnels forward to each other in a circle: \(names)", at: forward.location)
+            }
+        }
+    }
+
+    /// Whether a datagram sent to `address` arrives at a socket bound to `listen`, as far as one can tell without
+    /// resolving names.
+    private static func reaches(_ address: TransportAddress, _ listen: Endpoint) -> Bool {
+        guard address.port == listen.port else { return false }
+        let targets: [IPAddress] =
+            switch address.host {
+            case .name("localhost"): [.loopbackIPv4, .loopbackIPv6]
+            case .name: []
+            case .address(.anyIPv4): [.loopbackIPv4]
+            case .address(.anyIPv6): [.loopbackIPv6]
+            case .address(let numeric): [numeric]
+            }
+        return targets.contains { target in
+            if target == listen.address { return true }
+            guard listen.address.isUnspecified, target.isLoopback else { return false }
+            return listen.address == .anyIPv6 || target.isIPv4
+        }
+    }
+}
