@@ -1,0 +1,93 @@
+// Waits for descriptors: epoll, level-triggered, with timeouts to the nanosecond where the kernel has them.
+
+internal import CLinux
+internal import Glibc
+
+/// A set of descriptors and a way to wait for any of them. Not Sendable: one per worker.
+@safe public final class Poller {
+    /// What a descriptor is waited for.
+    public struct Interest: OptionSet, Sendable {
+        /// The bits.
+        public let rawValue: UInt8
+        /// Makes a set from its bits.
+        public init(rawValue: UInt8) { self.rawValue = rawValue }
+        /// Something can be read, an error on a socket included.
+        public static let readable = Interest(rawValue: 1)
+        /// Something can be written.
+        public static let writable = Interest(rawValue: 2)
+    }
+
+    private let epoll: OwnedDescriptor
+    private let events: UnsafeMutablePointer<epoll_event>
+    private let capacity: Int
+    private var hasNanoseconds = true
+
+    /// Makes an empty set; one wait reports at most `capacity` descriptors.
+    public init(capacity: Int = 256) throws(SystemError) {
+        precondition(capacity > 0)
+        epoll = try OwnedDescriptor(epoll_create1(CInt(EPOLL_CLOEXEC)), "epoll_create1")
+        self.capacity = capacity
+        unsafe events = .allocate(capacity: capacity)
+        unsafe events.initialize(repeating: epoll_event(), count: capacity)
+    }
+
+    deinit { unsafe events.deallocate() }
+
+    /// Waits for `descriptor` too, and reports it as `token`. A descriptor leaves the set when it is closed.
+    public func add(_ descriptor: CInt, token: UInt64, _ interest: Interest = .readable) throws(SystemError) {
+        try control(EPOLL_CTL_ADD, descriptor, token, interest)
+    }
+
+    /// Changes what a descriptor in the set is waited for, and its token.
+    public func change(_ descriptor: CInt, token: UInt64, _ interest: Interest) throws(SystemError) {
+        try control(EPOLL_CTL_MOD, descriptor, token, interest)
+    }
+
+    /// Takes a descriptor out of the set.
+    public func remove(_ descriptor: CInt) throws(SystemError) {
+        try control(EPOLL_CTL_DEL, descriptor, 0, [])
+    }
+
+    /// Waits until a descriptor is ready or the time is over, and calls `body` with the token of each that is ready.
+    ///
+    /// `nanoseconds` nil waits for ever, 0 or less does not wait. It may return early with 0, on a signal.
+    /// A timeout never ends too early. The tokens are those of the moment of the wait: `body` may see one whose
+    /// descriptor it has itself removed.
+    /// - Returns: how many descriptors were ready.
+    @discardableResult
+    public func wait(nanoseconds: Int64?, _ body: (UInt64) -> Void) throws(SystemError) -> Int {
+        let result = poll(nanoseconds.map { max($0, 0) } ?? -1)
+        if result == -EINTR { return 0 }
+        guard result >= 0 else { throw SystemError(-result, "epoll_wait") }
+        for index in 0..<Int(result) { body(unsafe events[index].data.u64) }
+        return Int(result)
+    }
+
+    private func poll(_ nanoseconds: Int64) -> CInt {
+        if hasNanoseconds {
+            let result = unsafe culvert_epoll_wait(epoll.rawValue, events, CInt(capacity), nanoseconds)
+            // EPERM is what an older seccomp filter answers for a system call it does not know.
+            guard result == -ENOSYS || result == -EPERM else { return result }
+            hasNanoseconds = false
+        }
+        let result = unsafe epoll_wait(
+            epoll.rawValue, events, CInt(capacity), Self.milliseconds(nanoseconds))
+        return result < 0 ? -errno : result
+    }
+
+    /// Rounded up, since a timeout that ends early makes its waiter spin.
+    static func milliseconds(_ nanoseconds: Int64) -> CInt {
+        guard nanoseconds > 0 else { return nanoseconds < 0 ? -1 : 0 }
+        return CInt(clamping: (nanoseconds - 1) / 1_000_000 + 1)
+    }
+
+    private func control(
+        _ operation: CInt, _ descriptor: CInt, _ token: UInt64, _ interest: Interest
+    ) throws(SystemError) {
+        var event = unsafe epoll_event()
+        if interest.contains(.readable) { unsafe event.events |= EPOLLIN.rawValue }
+        if interest.contains(.writable) { unsafe event.events |= EPOLLOUT.rawValue }
+        unsafe event.data.u64 = token
+        guard unsafe epoll_ctl(epoll.rawValue, operation, descriptor, &event) == 0 else { throw .last("epoll_ctl") }
+    }
+}

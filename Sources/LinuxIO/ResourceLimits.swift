@@ -1,0 +1,26 @@
+// What the system lets this process have: open files and CPUs.
+
+internal import CLinux
+internal import Glibc
+
+/// The limits of this process.
+public enum ResourceLimits {
+    /// Raises the number of files that may be open to the most that is allowed.
+    /// - Returns: the soft and the hard limit afterwards.
+    @discardableResult
+    public static func raiseOpenFiles() throws(SystemError) -> (soft: UInt64, hard: UInt64) {
+        var limit = rlimit()
+        guard unsafe getrlimit(CInt(RLIMIT_NOFILE.rawValue), &limit) == 0 else { throw .last("getrlimit") }
+        if limit.rlim_cur < limit.rlim_max {
+            limit.rlim_cur = limit.rlim_max
+            guard unsafe setrlimit(CInt(RLIMIT_NOFILE.rawValue), &limit) == 0 else { throw .last("setrlimit") }
+        }
+        return (UInt64(limit.rlim_cur), UInt64(limit.rlim_max))
+    }
+}
+
+/// The processors.
+public enum CPUCount {
+    /// How many CPUs this process may run on; at least 1.
+    public static var available: Int { max(1, Int(culvert_available_cpus())) }
+}

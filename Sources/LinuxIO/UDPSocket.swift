@@ -1,0 +1,183 @@
+// A UDP socket: it owns the descriptor and the options. It moves no data; ReceiveBatch and SendBatch do.
+// Not Sendable: a socket belongs to the worker that made it.
+
+internal import CLinux
+internal import Glibc
+public import Wire
+
+/// A nonblocking UDP socket, closed when it is let go.
+///
+/// An endpoint has one spelling whatever the socket's family is: IPv4 is IPv4-mapped.
+public final class UDPSocket {
+    /// How a socket is made.
+    public struct Options: Sendable {
+        /// Whether other sockets of this user may be bound to the same endpoint and share its datagrams.
+        public var reusePort = false
+        /// Whether received datagrams tell which local address they came to.
+        public var packetInfo = false
+        /// Bytes of receive buffer to ask for; nil leaves the system's default. The system may give less.
+        public var receiveBufferBytes: Int? = 7 << 20
+        /// Bytes of send buffer to ask for; nil leaves the system's default. The system may give less.
+        public var sendBufferBytes: Int? = 7 << 20
+
+        /// The defaults, for a socket that carries the datagrams of many.
+        public init() {}
+
+        /// For one of thousands of sockets: the system's default buffers.
+        public static var perFlow: Options {
+            var options = Options()
+            options.receiveBufferBytes = nil
+            options.sendBufferBytes = nil
+            return options
+        }
+    }
+
+    /// What happens to a datagram that is longer than the path takes.
+    public enum Fragmentation: Sendable {
+        /// It is fragmented, here and in IPv4 on its way.
+        case allowed
+        /// It fails with EMSGSIZE when it is longer than the path MTU that the kernel has learnt.
+        case forbidden
+        /// It fails with EMSGSIZE when it is longer than the interface takes; what the kernel has learnt
+        /// about the path is not heeded (RFC 8899 probes).
+        case probe
+    }
+
+    /// The file descriptor, for a `Poller`; -1 once closed.
+    public private(set) var descriptor: CInt
+    /// Where the socket is bound to; the port is the real one even when 0 was asked for.
+    public private(set) var localEndpoint: Endpoint
+    /// Where the socket is connected to, or nil.
+    public let remoteEndpoint: Endpoint?
+    /// AF_INET or AF_INET6.
+    let family: CInt
+
+    /// Makes a socket that receives from anyone.
+    ///
+    /// A socket bound to `::` takes IPv4 too; one bound to another IPv6 address does not. Port 0 lets the system choose.
+    public static func bound(to local: Endpoint, options: Options = Options()) throws(SystemError) -> UDPSocket {
+        let socket = try UDPSocket(family: local.family, remote: nil, options: options)
+        try socket.bind(to: local)
+        try socket.learnLocalEndpoint()
+        return socket
+    }
+
+    /// Makes a socket that sends to and receives from one peer only, optionally from a chosen local endpoint.
+    public static func connected(
+        to remote: Endpoint, from local: Endpoint? = nil, options: Options = Options()
+    ) throws(SystemError) -> UDPSocket {
+        let socket = try UDPSocket(family: remote.family, remote: remote, options: options)
+        if let local { try socket.bind(to: local) }
+        try socket.connect(to: remote)
+        try socket.learnLocalEndpoint()
+        return socket
+    }
+
+    deinit { close() }
+
+    /// Closes the socket; more calls do nothing. Flush every `SendBatch` that holds datagrams for it first.
+    public func close() {
+        guard descriptor >= 0 else { return }
+        _ = Glibc.close(descriptor)
+        descriptor = -1
+    }
+
+    /// Says what happens to datagrams that are too long, for both families where the socket speaks both.
+    public func setFragmentation(_ fragmentation: Fragmentation) throws(SystemError) {
+        // IP_PMTUDISC_* and IPV6_PMTUDISC_* have the same values.
+        let value =
+            switch fragmentation {
+            case .allowed: IP_PMTUDISC_DONT
+            case .forbidden: IP_PMTUDISC_DO
+            case .probe: IP_PMTUDISC_PROBE
+            }
+        try set(CInt(IPPROTO_IP), IP_MTU_DISCOVER, value, "set IP_MTU_DISCOVER")
+        guard family == AF_INET6 else { return }
+        try set(CInt(IPPROTO_IPV6), IPV6_MTU_DISCOVER, value, "set IPV6_MTU_DISCOVER")
+    }
+
+    /// The path MTU in bytes, IP header included, that the kernel believes in; nil for a socket that is not connected.
+    public var pathMTU: Int? {
+        family == AF_INET
+            ? option(CInt(IPPROTO_IP), IP_MTU).map(Int.init)
+            : option(CInt(IPPROTO_IPV6), IPV6_MTU).map(Int.init)
+    }
+
+    /// The errno that ICMP has left on the socket, 0 for none. Reading clears it.
+    public var pendingError: CInt { option(SOL_SOCKET, SO_ERROR) ?? 0 }
+
+    /// The bytes of receive buffer that the system has given, its own overhead included.
+    public var receiveBufferBytes: Int { option(SOL_SOCKET, SO_RCVBUF).map(Int.init) ?? 0 }
+
+    /// The bytes of send buffer that the system has given, its own overhead included.
+    public var sendBufferBytes: Int { option(SOL_SOCKET, SO_SNDBUF).map(Int.init) ?? 0 }
+
+    // MARK: - Set-up
+
+    private init(family: CInt, remote: Endpoint?, options: Options) throws(SystemError) {
+        self.family = family
+        remoteEndpoint = remote
+        localEndpoint = Endpoint(address: .anyIPv6, port: 0)
+        descriptor = socket(family, CInt(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { throw .last("socket") }
+        if options.reusePort { try set(SOL_SOCKET, SO_REUSEPORT, 1, "set SO_REUSEPORT") }
+        if options.packetInfo {
+            family == AF_INET
+                ? try set(CInt(IPPROTO_IP), IP_PKTINFO, 1, "set IP_PKTINFO")
+                : try set(CInt(IPPROTO_IPV6), IPV6_RECVPKTINFO, 1, "set IPV6_RECVPKTINFO")
+        }
+        if let bytes = options.receiveBufferBytes { ask(bytes, forced: SO_RCVBUFFORCE, plain: SO_RCVBUF) }
+        if let bytes = options.sendBufferBytes { ask(bytes, forced: SO_SNDBUFFORCE, plain: SO_SNDBUF) }
+        // Kernels before 5.0 do not know it, and then each datagram comes by itself.
+        try? set(CInt(IPPROTO_UDP), UDP_GRO, 1, "set UDP_GRO")
+    }
+
+    private func bind(to local: Endpoint) throws(SystemError) {
+        if family == AF_INET6 {
+            let dualStack = local.address == .anyIPv6
+            try set(CInt(IPPROTO_IPV6), IPV6_V6ONLY, dualStack ? 0 : 1, "set IPV6_V6ONLY")
+        }
+        let address = SocketAddress(local, family: family)
+        guard unsafe address.read({ unsafe Glibc.bind(descriptor, $0, $1) }) == 0 else {
+            throw .last("bind", local.description)
+        }
+    }
+
+    private func connect(to remote: Endpoint) throws(SystemError) {
+        let address = SocketAddress(remote, family: family)
+        guard unsafe address.read({ unsafe Glibc.connect(descriptor, $0, $1) }) == 0 else {
+            throw .last("connect", remote.description)
+        }
+    }
+
+    private func learnLocalEndpoint() throws(SystemError) {
+        var address = SocketAddress()
+        guard unsafe address.fill({ unsafe getsockname(descriptor, $0, $1) }) == 0, let endpoint = address.endpoint
+        else { throw .last("getsockname") }
+        localEndpoint = endpoint
+    }
+
+    /// Only CAP_NET_ADMIN may pass the system's limit, and a smaller buffer is no reason to fail.
+    private func ask(_ bytes: Int, forced: CInt, plain: CInt) {
+        let value = CInt(clamping: bytes)
+        guard (try? set(SOL_SOCKET, forced, value, "set buffer")) == nil else { return }
+        try? set(SOL_SOCKET, plain, value, "set buffer")
+    }
+
+    private func set(_ level: CInt, _ name: CInt, _ value: CInt, _ operation: StaticString) throws(SystemError) {
+        var value = value
+        let result = unsafe setsockopt(descriptor, level, name, &value, socklen_t(MemoryLayout<CInt>.size))
+        guard result == 0 else { throw .last(operation) }
+    }
+
+    private func option(_ level: CInt, _ name: CInt) -> CInt? {
+        var value: CInt = 0
+        var size = socklen_t(MemoryLayout<CInt>.size)
+        guard unsafe getsockopt(descriptor, level, name, &value, &size) == 0 else { return nil }
+        return value
+    }
+}
+
+extension Endpoint {
+    fileprivate var family: CInt { address.isIPv4 ? AF_INET : AF_INET6 }
+}
