@@ -1,0 +1,133 @@
+// What the tests share: bounded waits, datagrams as arrays, and a network of their own with a small MTU.
+
+import Glibc
+import LinuxIO
+import Synchronization
+import Wire
+
+struct Arrival: Equatable {
+    var bytes: [UInt8]
+    var source: Endpoint
+    var destination: IPAddress
+}
+
+struct Failure: Equatable {
+    var token: UInt32
+    var datagrams: Int
+    var code: CInt
+}
+
+struct TimedOut: Error {
+    var arrived: Int
+}
+
+/// `count` bytes that tell datagrams apart.
+func pattern(_ count: Int, seed: Int = 0) -> [UInt8] {
+    (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ seed &* 7 &+ 1) }
+}
+
+func bytes(of span: borrowing MutableRawSpan) -> [UInt8] {
+    unsafe span.withUnsafeBytes { unsafe Array($0) }
+}
+
+/// Waits, for five seconds at most, until `count` datagrams have come.
+func collect(
+    _ count: Int, from socket: UDPSocket, by batch: ReceiveBatch = ReceiveBatch()
+) throws -> [Arrival] {
+    let poller = try Poller()
+    try poller.add(socket.descriptor, token: 0)
+    var arrivals: [Arrival] = []
+    let deadline = MonotonicClock.now + 5_000_000_000
+    while arrivals.count < count {
+        if case .received = batch.receive(from: socket) {
+            batch.forEachDatagram { datagram, source, destination in
+                arrivals.append(Arrival(bytes: bytes(of: datagram), source: source, destination: destination))
+            }
+            continue
+        }
+        let left = deadline - MonotonicClock.now
+        guard left > 0 else { throw TimedOut(arrived: arrivals.count) }
+        try poller.wait(nanoseconds: left) { _ in }
+    }
+    return arrivals
+}
+
+extension SendBatch {
+    @discardableResult
+    func append(
+        _ bytes: [UInt8], on socket: UDPSocket, to destination: Endpoint? = nil, from source: IPAddress? = nil,
+        token: UInt32 = 0
+    ) -> Bool {
+        unsafe append(bytes.span.bytes, on: socket, to: destination, from: source, token: token)
+    }
+
+    func flush() -> [Failure] {
+        var failures: [Failure] = []
+        flush { token, datagrams, code in failures.append(Failure(token: token, datagrams: datagrams, code: code)) }
+        return failures
+    }
+}
+
+let loopback4 = Endpoint(address: .loopbackIPv4, port: 0)
+let loopback6 = Endpoint(address: .loopbackIPv6, port: 0)
+
+/// A loopback endpoint that nobody listens on: it was bound a moment ago, at an address that no other test uses.
+func deserted() throws -> Endpoint {
+    let address = IPAddress(ipv4: 0x7f00_0000 | .random(in: 0x0001_0000...0x00ff_fffe))
+    return try UDPSocket.bound(to: Endpoint(address: address, port: 0)).localEndpoint
+}
+
+// MARK: - A network of its own
+
+/// Whether this process may make network namespaces.
+let mayUnshare: Bool = (try? inNamespace(mtu: 1500) { true }) ?? false
+
+/// Runs `body` on a thread whose only interface is a loopback of the given MTU.
+func inNamespace<Result: Sendable>(
+    mtu: CInt, _ body: @escaping @Sendable () throws -> Result
+) throws -> Result {
+    let outcome = Outcome<Result>()
+    try NativeThread.start(name: "namespace") {
+        outcome.set(
+            Swift.Result {
+                try enterNamespace(mtu: mtu)
+                return try body()
+            })
+    }.join()
+    return try outcome.get()
+}
+
+private final class Outcome<Value: Sendable>: Sendable {
+    private let result = Mutex<Result<Value, any Error>?>(nil)
+
+    func set(_ value: sending Result<Value, any Error>) {
+        result.withLock { $0 = value }
+    }
+
+    func get() throws -> Value {
+        guard let result = result.withLock({ $0 }) else { throw SystemError(ESRCH, "thread") }
+        return try result.get()
+    }
+}
+
+private func enterNamespace(mtu: CInt) throws {
+    // unshare(2) is declared under _GNU_SOURCE only.
+    typealias Unshare = @convention(c) (CInt) -> CInt
+    guard let symbol = unsafe dlsym(nil, "unshare") else { throw SystemError(ENOSYS, "dlsym") }
+    let cloneNetwork: CInt = 0x4000_0000
+    guard unsafe unsafeBitCast(symbol, to: Unshare.self)(cloneNetwork) == 0 else { throw SystemError(errno, "unshare") }
+    let control = socket(AF_INET, CInt(SOCK_DGRAM.rawValue), 0)
+    defer { close(control) }
+    // struct ifreq: 16 bytes of name, then the value.
+    func request(_ number: UInt, _ value: CInt) throws {
+        var ifreq = [UInt8](repeating: 0, count: 40)
+        ifreq.replaceSubrange(0..<2, with: "lo".utf8)
+        unsafe withUnsafeBytes(of: value) { unsafe ifreq.replaceSubrange(16..<20, with: $0) }
+        let result = unsafe ifreq.withUnsafeMutableBytes { unsafe ioctl(control, number, $0.baseAddress!) }
+        guard result == 0 else { throw SystemError(errno, "ioctl") }
+    }
+    let setMTU: UInt = 0x8922
+    let setFlags: UInt = 0x8914
+    try request(setMTU, mtu)
+    try request(setFlags, CInt(1))
+}

@@ -1,0 +1,120 @@
+import Glibc
+import LinuxIO
+import Testing
+import Wire
+
+@Suite struct `UDP sockets` {
+    @Test func `an endpoint that is taken is refused with a message that names it`() throws {
+        let first = try UDPSocket.bound(to: loopback4)
+        let taken = first.localEndpoint
+        #expect(taken.port != 0)
+        let error = try #require(throws: SystemError.self) { try UDPSocket.bound(to: taken) }
+        #expect(error.code == EADDRINUSE)
+        #expect(error.description == "bind \(taken): Address already in use")
+    }
+
+    @Test func `an address of another host cannot be bound`() {
+        let foreign = Endpoint(address: IPAddress(ipv4: 0xc000_0201), port: 0)
+        #expect(throws: SystemError(EADDRNOTAVAIL, "bind", "192.0.2.1:0")) { try UDPSocket.bound(to: foreign) }
+    }
+
+    @Test func `sockets with reusePort share an endpoint`() throws {
+        var options = UDPSocket.Options()
+        options.reusePort = true
+        let first = try UDPSocket.bound(to: loopback6, options: options)
+        let second = try UDPSocket.bound(to: first.localEndpoint, options: options)
+        #expect(first.localEndpoint == second.localEndpoint)
+    }
+
+    @Test func `an unspecified IPv6 address takes both families, another IPv6 address does not`() throws {
+        let dual = try UDPSocket.bound(to: Endpoint(address: .anyIPv6, port: 0))
+        #expect(throws: SystemError.self) {
+            try UDPSocket.bound(to: Endpoint(address: .anyIPv4, port: dual.localEndpoint.port))
+        }
+        let six = try UDPSocket.bound(to: loopback6)
+        #expect(six.localEndpoint.address == .loopbackIPv6)
+    }
+
+    @Test func `a connected socket knows both ends and leaves from the chosen one`() throws {
+        let server = try UDPSocket.bound(to: loopback4)
+        let from = Endpoint(address: IPAddress(ipv4: 0x7f00_0003), port: 0)
+        let client = try UDPSocket.connected(to: server.localEndpoint, from: from)
+        #expect(client.remoteEndpoint == server.localEndpoint)
+        #expect(client.localEndpoint.address == from.address)
+        #expect(client.localEndpoint.port != 0)
+        #expect(server.remoteEndpoint == nil)
+    }
+
+    @Test func `the receive buffer is enlarged by default and left alone per flow`() throws {
+        let large = try UDPSocket.bound(to: loopback4)
+        let small = try UDPSocket.bound(to: loopback4, options: .perFlow)
+        #expect(large.receiveBufferBytes > small.receiveBufferBytes)
+        #expect(large.sendBufferBytes > small.sendBufferBytes)
+    }
+
+    @Test func `only a connected socket has a path MTU`() throws {
+        let server4 = try UDPSocket.bound(to: loopback4)
+        let server6 = try UDPSocket.bound(to: loopback6)
+        #expect(server4.pathMTU == nil)
+        #expect(server6.pathMTU == nil)
+        #expect(try #require(UDPSocket.connected(to: server4.localEndpoint).pathMTU) >= 1500)
+        #expect(try #require(UDPSocket.connected(to: server6.localEndpoint).pathMTU) >= 1500)
+    }
+
+    @Test(arguments: [UDPSocket.Fragmentation.allowed, .forbidden, .probe])
+    func `fragmentation can be set for every kind of socket`(_ fragmentation: UDPSocket.Fragmentation) throws {
+        for address in [IPAddress.loopbackIPv4, .loopbackIPv6, .anyIPv6] {
+            try UDPSocket.bound(to: Endpoint(address: address, port: 0)).setFragmentation(fragmentation)
+        }
+    }
+
+    @Test(.enabled(if: mayUnshare, "needs the right to make network namespaces"))
+    func `what is longer than the interface takes is fragmented, or fails where that is forbidden`() throws {
+        struct Observed: Equatable {
+            var arrived: Int
+            var failures: [CInt]
+        }
+        func observe(_ fragmentation: UDPSocket.Fragmentation) throws -> Observed {
+            try inNamespace(mtu: 1500) {
+                let server = try UDPSocket.bound(to: loopback4)
+                let client = try UDPSocket.bound(to: loopback4)
+                try client.setFragmentation(fragmentation)
+                let batch = SendBatch()
+                batch.append(pattern(3000), on: client, to: server.localEndpoint)
+                let failures = batch.flush().map(\.code)
+                return Observed(
+                    arrived: failures.isEmpty ? try collect(1, from: server)[0].bytes.count : 0, failures: failures)
+            }
+        }
+        #expect(try observe(.allowed) == Observed(arrived: 3000, failures: []))
+        #expect(try observe(.forbidden) == Observed(arrived: 0, failures: [EMSGSIZE]))
+        #expect(try observe(.probe) == Observed(arrived: 0, failures: [EMSGSIZE]))
+    }
+
+    @Test func `a closed socket fails and closing it again is harmless`() throws {
+        let socket = try UDPSocket.bound(to: loopback4)
+        socket.close()
+        socket.close()
+        #expect(socket.descriptor == -1)
+        #expect(ReceiveBatch(slots: 1).receive(from: socket) == .failed(EBADF))
+        let batch = SendBatch()
+        batch.append([1], on: socket, to: Endpoint(address: .loopbackIPv4, port: 9), token: 5)
+        #expect(batch.flush() == [Failure(token: 5, datagrams: 1, code: EBADF)])
+    }
+
+    @Test func `an IPv6 destination on an IPv4 socket is reported`() throws {
+        let socket = try UDPSocket.bound(to: loopback4)
+        let batch = SendBatch()
+        batch.append([1], on: socket, to: Endpoint(address: .loopbackIPv6, port: 9), token: 5)
+        #expect(batch.flush() == [Failure(token: 5, datagrams: 1, code: EAFNOSUPPORT)])
+    }
+
+    @Test func `a pending error is read once`() throws {
+        let client = try UDPSocket.connected(to: deserted())
+        let batch = SendBatch()
+        batch.append([1], on: client)
+        #expect(batch.flush().isEmpty)
+        #expect(client.pendingError == ECONNREFUSED)
+        #expect(client.pendingError == 0)
+    }
+}
