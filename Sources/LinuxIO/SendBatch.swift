@@ -41,6 +41,7 @@ public struct SendStatistics: Equatable, Sendable {
 
     private let arenaBytes: Int
     private let messageCapacity: Int
+    private let segmentation: Bool
     private var used = 0
     private var count = 0
     private var flushes: UInt64 = 0
@@ -60,10 +61,12 @@ public struct SendStatistics: Equatable, Sendable {
     private let recent: UnsafeMutablePointer<Int32>
 
     /// Makes a batch that flushes itself when `arenaBytes` of datagrams or `messageCapacity` messages are waiting.
-    public init(arenaBytes: Int = 1 << 20, messageCapacity: Int = 256) {
+    /// Without `segmentation` each datagram is a message of its own.
+    public init(arenaBytes: Int = 1 << 20, messageCapacity: Int = 256, segmentation: Bool = true) {
         precondition(arenaBytes > 0 && (1...1024).contains(messageCapacity))
         self.arenaBytes = arenaBytes
         self.messageCapacity = messageCapacity
+        self.segmentation = segmentation
         let segments = messageCapacity * Self.maximumSegments
         unsafe arena = .allocate(byteCount: arenaBytes, alignment: 64)
         unsafe messages = .allocate(capacity: messageCapacity)
@@ -110,7 +113,7 @@ public struct SendStatistics: Equatable, Sendable {
         if arenaBytes - used < maximum { transmit() }
         var space = unsafe MutableRawSpan(_unsafeStart: arena + used, byteCount: maximum)
         guard let length = write(&space), length >= 0, length <= maximum else { return false }
-        enqueue(Key(socket, destination, source), family: socket.family, length: length, token: token)
+        enqueue(Key(socket.descriptor, destination, source), family: socket.family, length: length, token: token)
         return true
     }
 
@@ -126,7 +129,7 @@ public struct SendStatistics: Equatable, Sendable {
             unsafe UnsafeMutableRawBufferPointer(start: arena + used, count: bytes.count).copyMemory(from: bytes)
         }
         enqueue(
-            Key(socket, destination, source), family: socket.family, length: datagram.byteCount, token: token)
+            Key(socket.descriptor, destination, source), family: socket.family, length: datagram.byteCount, token: token)
         return true
     }
 
@@ -152,11 +155,12 @@ public struct SendStatistics: Equatable, Sendable {
         var destination: Endpoint
         var source: IPAddress
 
-        init(_ socket: UDPSocket, _ destination: Endpoint?, _ source: IPAddress?) {
-            descriptor = socket.descriptor
+        init(_ descriptor: CInt, _ destination: Endpoint?, _ source: IPAddress?) {
+            let unspecified = IPAddress(high: 0, low: 0)
+            self.descriptor = descriptor
             isNamed = destination != nil
-            self.destination = destination ?? Endpoint(address: .anyIPv6, port: 0)
-            self.source = source ?? .anyIPv6
+            self.destination = destination ?? Endpoint(address: unspecified, port: 0)
+            self.source = source ?? unspecified
         }
 
         var hash: Int {
@@ -271,7 +275,7 @@ public struct SendStatistics: Equatable, Sendable {
             msg_control: controlBytes > 0 ? control : nil, msg_controllen: controlBytes, msg_flags: 0)
         unsafe (entries + index).initialize(
             to: Entry(
-                key: key, segments: 1, segmentSize: length, bytes: length, isOpen: length > 0,
+                key: key, segments: 1, segmentSize: length, bytes: length, isOpen: segmentation && length > 0,
                 controlBytes: controlBytes))
     }
 

@@ -15,6 +15,8 @@ public final class UDPSocket {
         public var reusePort = false
         /// Whether received datagrams tell which local address they came to.
         public var packetInfo = false
+        /// Whether the kernel may put datagrams of one sender together (UDP_GRO).
+        public var coalescing = true
         /// Bytes of receive buffer to ask for; nil leaves the system's default. The system may give less.
         public var receiveBufferBytes: Int? = 7 << 20
         /// Bytes of send buffer to ask for; nil leaves the system's default. The system may give less.
@@ -44,13 +46,16 @@ public final class UDPSocket {
     }
 
     /// The file descriptor, for a `Poller`; -1 once closed.
-    public private(set) var descriptor: CInt
+    public var descriptor: CInt { openDescriptor }
     /// Where the socket is bound to; the port is the real one even when 0 was asked for.
     public private(set) var localEndpoint: Endpoint
     /// Where the socket is connected to, or nil.
     public let remoteEndpoint: Endpoint?
     /// AF_INET or AF_INET6.
     let family: CInt
+    // Not public: reading a public stored property costs a dynamic exclusivity check, and this one is read for
+    // each datagram.
+    private var openDescriptor: CInt
 
     /// Makes a socket that receives from anyone.
     ///
@@ -78,8 +83,8 @@ public final class UDPSocket {
     /// Closes the socket; more calls do nothing. Flush every `SendBatch` that holds datagrams for it first.
     public func close() {
         guard descriptor >= 0 else { return }
-        _ = Glibc.close(descriptor)
-        descriptor = -1
+        _ = Glibc.close(openDescriptor)
+        openDescriptor = -1
     }
 
     /// Says what happens to datagrams that are too long, for both families where the socket speaks both.
@@ -118,7 +123,7 @@ public final class UDPSocket {
         self.family = family
         remoteEndpoint = remote
         localEndpoint = Endpoint(address: .anyIPv6, port: 0)
-        descriptor = socket(family, CInt(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        openDescriptor = socket(family, CInt(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { throw .last("socket") }
         if options.reusePort { try set(SOL_SOCKET, SO_REUSEPORT, 1, "set SO_REUSEPORT") }
         if options.packetInfo {
@@ -129,7 +134,7 @@ public final class UDPSocket {
         if let bytes = options.receiveBufferBytes { ask(bytes, forced: SO_RCVBUFFORCE, plain: SO_RCVBUF) }
         if let bytes = options.sendBufferBytes { ask(bytes, forced: SO_SNDBUFFORCE, plain: SO_SNDBUF) }
         // Kernels before 5.0 do not know it, and then each datagram comes by itself.
-        try? set(CInt(IPPROTO_UDP), UDP_GRO, 1, "set UDP_GRO")
+        if options.coalescing { try? set(CInt(IPPROTO_UDP), UDP_GRO, 1, "set UDP_GRO") }
     }
 
     private func bind(to local: Endpoint) throws(SystemError) {
