@@ -2,9 +2,10 @@
 //
 // A datagram from the peer:
 //   1. is cut into records; what is no record is counted and dropped;
-//   2. while the handshake runs, its records go to the HandshakeSupervisor, and those of data wait there;
-//   3. at the hand-over the engine's keys and numbers become the RecordLayer, and the waiting records are opened;
-//   4. from then on records of epoch 1 are opened in place: data is delivered, alerts are obeyed, a repeated Finished
+//   2. while the handshake runs, its records go to the HandshakeSupervisor, and those of data wait;
+//   3. at the hand-over the engine's keys and numbers become the RecordLayer;
+//   4. once the owner has accepted the peer, the waiting records are opened and their data is delivered;
+//   5. from then on records of epoch 1 are opened in place: data is delivered, alerts are obeyed, a repeated Finished
 //      is answered with the final flight. Nothing unauthenticated has any effect besides a counter.
 // A datagram to the peer is sealed straight into the caller's buffer.
 
@@ -36,6 +37,9 @@ public struct AssociationCounters: Sendable {
     public var bytesIn: UInt64 = 0
     /// What came from the peer, or was to go to it, and was dropped.
     public var drops = DropCounters()
+
+    /// All zero.
+    public init() {}
 }
 
 /// What an established association is known by.
@@ -54,7 +58,7 @@ public struct AssociationDescription: Hashable, Sendable {
 public final class Association<Engine: HandshakeEngine> {
     /// What has changed and is told once.
     public enum Event: Sendable {
-        /// The handshake is done and data may flow.
+        /// The handshake is done; data flows once the owner has called ``Association/accept(now:deliver:)``.
         case established(AssociationDescription)
         /// The association is over.
         case ended(AssociationEnd)
@@ -71,6 +75,8 @@ public final class Association<Engine: HandshakeEngine> {
     private var handshake: HandshakeSupervisor<Engine>?
     private var records: RecordLayer<Engine.Protection>?
     private var finalFlight: FinalFlightKeeper?
+    /// Nil once the owner has accepted the peer.
+    private var early: EarlyRecords? = EarlyRecords()
     private var datagramSize: Int
     private var hasRefusedRenegotiation = false
     private var transmits: [[UInt8]] = []
@@ -118,6 +124,16 @@ public final class Association<Engine: HandshakeEngine> {
             receive(&record, header: header, now: now, deliver: deliver)
             offset = next
         } while offset < datagram.byteCount
+    }
+
+    /// Lets data flow, after the event of establishment: what has come in already is delivered now. Until then nothing
+    /// of the peer's goes any further, because the owner may ``refuse()`` it.
+    public func accept(now: Instant, deliver: (borrowing RawSpan) -> Void) {
+        let waiting = early.take()?.records ?? []
+        for var record in waiting {
+            guard let header = RecordHeader(record.bytes, at: 0) else { continue }
+            record.withMutableBytes { receiveProtected(&$0, header: header, now: now, deliver: deliver) }
+        }
     }
 
     /// Does what is due at ``deadline``.
@@ -187,20 +203,16 @@ public final class Association<Engine: HandshakeEngine> {
             counters.drops.add(.version)
             return
         }
-        if records != nil {
+        if header.type == .applicationData, header.number.epoch == 1, early != nil {
+            if early?.append(record.bytes) == false { counters.drops.add(.early) }
+        } else if records != nil {
             receiveProtected(&record, header: header, now: now, deliver: deliver)
-            return
-        }
-        guard
-            let progress = handshake?.receive(record.bytes, header: header, now: now, drops: &counters.drops)
-        else {
+        } else if let progress = handshake?.receive(
+            record.bytes, header: header, now: now, drops: &counters.drops)
+        {
+            proceed(progress, now: now)
+        } else {
             counters.drops.add(.closed)
-            return
-        }
-        let waiting = proceed(progress, now: now)
-        for var early in waiting {
-            guard let header = RecordHeader(early.bytes, at: 0) else { continue }
-            early.withMutableBytes { receiveProtected(&$0, header: header, now: now, deliver: deliver) }
         }
     }
 
@@ -270,12 +282,11 @@ public final class Association<Engine: HandshakeEngine> {
 
     // MARK: Hand-over and end
 
-    /// Follows the handshake to its next phase; answers the records that waited for the keys.
-    @discardableResult
-    private func proceed(_ progress: HandshakeProgress<Engine.Protection>, now: Instant) -> [[UInt8]] {
+    /// Follows the handshake to its next phase.
+    private func proceed(_ progress: HandshakeProgress<Engine.Protection>, now: Instant) {
         needsAttention = true
-        if case .waiting = progress { return [] }
-        guard let done = handshake else { return [] }
+        if case .waiting = progress { return }
+        guard let done = handshake else { return }
         datagramSize = done.datagramSize
         // The engine goes here, so its last datagrams are taken first.
         while let datagram = done.pollTransmit() { transmits.append(datagram) }
@@ -293,9 +304,7 @@ public final class Association<Engine: HandshakeEngine> {
                 handshakeDuration: now - done.startedAt)
             self.description = description
             events.append(.established(description))
-            return done.early
         }
-        return []
     }
 
     private func repeatFinalFlight() {
@@ -318,6 +327,7 @@ public final class Association<Engine: HandshakeEngine> {
         handshake = nil
         records = nil
         finalFlight = nil
+        early = nil
         needsAttention = true
         events.append(.ended(reason))
     }

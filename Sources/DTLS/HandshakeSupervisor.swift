@@ -7,8 +7,6 @@ import Wire
 struct HandshakeSupervisor<Engine: HandshakeEngine> {
     /// When it was begun.
     let startedAt: Instant
-    /// Whole records of epoch 1 that came before the keys, in the order of their coming.
-    private(set) var early: [[UInt8]] = []
 
     private let engine: Engine
     private let maximumTimeouts: Int
@@ -55,8 +53,6 @@ struct HandshakeSupervisor<Engine: HandshakeEngine> {
             return arm(engine.receive(record), now: now)
         case (0, .alert):
             suspect(record, now: now, drops: &drops)
-        case (1, .applicationData):
-            keep(record, drops: &drops)
         case (0, _), (1, _):
             drops.add(.contentType)
         default:
@@ -96,7 +92,8 @@ struct HandshakeSupervisor<Engine: HandshakeEngine> {
             return progress
         }
         guard wait <= longestRetransmission + .seconds(1) else { return .failed(Self.clockStep) }
-        retransmitAt = now + wait
+        // Never now itself: a timer that is due again at once would be served for ever.
+        retransmitAt = now + max(wait, .milliseconds(5))
         return progress
     }
 
@@ -109,12 +106,6 @@ struct HandshakeSupervisor<Engine: HandshakeEngine> {
         else { return }
         // Long enough for a flight to be repeated and answered if the alert was forged.
         suspicion = (alert.description, now + .seconds(2))
-    }
-
-    private mutating func keep(_ record: borrowing RawSpan, drops: inout DropCounters) {
-        let bytes = early.reduce(0) { $0 + $1.count }
-        guard early.count < 32, bytes + record.byteCount <= 32_768 else { return drops.add(.early) }
-        early.append(record.copied())
     }
 
     /// UDP payload sizes to fall back to as flights go unanswered: what nearly every path carries, then IPv4's

@@ -1,0 +1,428 @@
+// The client side of a tunnel in plain mode: each local sender is a flow with an association of its own.
+//
+// A datagram from a local sender:
+//   1. finds its flow by the sender's address, or begins one; when there are too many, the oldest idle one gives way;
+//   2. is sealed straight into the send buffer of the flow's own socket, if the association is up;
+//   3. waits otherwise, in a bounded queue, while the name is resolved and the handshake runs.
+// A datagram from the peer is opened in place and sent to the sender, from the address that the sender used.
+// An association that fails is tried again, address after address, with growing waits, for as long as the flow lives.
+
+public import DTLS
+public import Wire
+
+/// The client side of one tunnel on one worker. It has no socket and no clock: its owner brings datagrams, time and
+/// resolved names, and does what ``DatagramOutput`` and the events say.
+public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput> {
+    /// What is known of the forward address.
+    public enum Target: Sendable {
+        /// A numeric address.
+        case endpoint(Endpoint)
+        /// A name, resolved through ``DatagramOutput/resolve()``.
+        case name(String)
+    }
+
+    private struct Flow {
+        var serial: UInt64 = 0
+        var state = AssociationSnapshot.State.idle
+        var association: Association<Engine>?
+        var localAddress = IPAddress.anyIPv6
+        var remote: Endpoint?
+        var waiting = WaitingQueue()
+        var establishedAt: Instant?
+        var armed: Instant?
+        var failures = 0
+        var attempts = 0
+        var toldOversizeAt: Instant?
+    }
+
+    /// Drops that belong to no association that is still there, and what ended associations carried.
+    public private(set) var counters = TunnelCounters()
+
+    private let target: Target
+    private let limits: TunnelLimits
+    private let policy: ReconnectPolicy
+    private let access: AccessList
+    private let output: Output
+    private let makeEngine: (Endpoint) -> Engine?
+    private var random: SplitMix64
+
+    private var flows: FlowTable<Flow>
+    private var deadlines = DeadlineQueue()
+    private var addresses: [Endpoint]
+    private var resolvedAt: Instant?
+    private var isResolving = false
+    private var unresolved: [FlowID] = []
+    private var failedResolutions = 0
+    private var waitingBytes = 0
+    private var toldLimitAt: Instant?
+    private var nextSerial: UInt64 = 1
+    private var events: [TunnelEvent] = []
+
+    /// Makes a tunnel without flows. `makeEngine` gives a fresh engine for each attempt, or nil where there is none to
+    /// be had; `access` restricts who the server may be beyond what its certificate proves.
+    public init(
+        target: Target, limits: TunnelLimits, policy: ReconnectPolicy, access: AccessList, output: Output, seed: UInt64,
+        makeEngine: @escaping (Endpoint) -> Engine?
+    ) {
+        self.target = target
+        self.limits = limits
+        self.policy = policy
+        self.access = access
+        self.output = output
+        self.makeEngine = makeEngine
+        random = SplitMix64(seed: seed)
+        flows = FlowTable(vacant: Flow(), granularity: limits.granularity)
+        if case .endpoint(let endpoint) = target { addresses = [endpoint] } else { addresses = [] }
+    }
+
+    /// How many flows there are.
+    public var flowCount: Int { flows.count }
+
+    // MARK: Input
+
+    /// Takes a datagram that a local sender at `source` sent to the local address `local`.
+    public func handleLocal(
+        _ datagram: borrowing RawSpan, from source: Endpoint, to local: IPAddress, now: Instant
+    ) {
+        guard let index = flows.index(of: source) ?? admit(source, now: now) else {
+            counters.drops.add(.limit)
+            return
+        }
+        flows.touch(index, now: now)
+        flows[index].localAddress = local
+        guard datagram.byteCount <= RecordHeader.maximumPlaintextLength else {
+            dropOversize(datagram.byteCount, index, now: now)
+            return
+        }
+        if let association = flows[index].association, association.isEstablished {
+            seal(datagram, with: association, index)
+            if association.needsAttention { serve(index, now: now) }
+            return
+        }
+        enqueue(datagram, index)
+        if flows[index].state == .idle { connect(index, now: now) }
+    }
+
+    /// Takes a datagram that came to a flow's own socket.
+    public func handleRemote(_ datagram: inout MutableRawSpan, flow: FlowID, now: Instant) {
+        guard let index = flows.index(of: flow), let association = flows[index].association else {
+            counters.drops.add(.noAssociation)
+            return
+        }
+        var isAlive = false
+        association.receive(&datagram, now: now) { plaintext in
+            isAlive = true
+            reply(plaintext, index)
+        }
+        // Data from the peer keeps the flow too: a subscriber may only listen.
+        if isAlive { flows.touch(index, now: now) }
+        if association.needsAttention { serve(index, now: now) }
+    }
+
+    /// Takes the answer to ``DatagramOutput/resolve()``; empty when there was none.
+    public func handleAddresses(_ resolved: [Endpoint], now: Instant) {
+        isResolving = false
+        let waiting = unresolved
+        unresolved = []
+        if resolved.isEmpty {
+            failedResolutions += 1
+            let wait = policy.wait(failures: failedResolutions, random: &random)
+            if case .name(let name) = target { events.append(.unresolved(name, retryIn: wait)) }
+            guard !addresses.isEmpty else {
+                for index in waiting.compactMap({ flows.index(of: $0) }) {
+                    flows[index].state = .waiting
+                    arm(index, at: now + wait)
+                }
+                return
+            }
+            // Addresses that were good once are better than none.
+        } else {
+            failedResolutions = 0
+            addresses = resolved
+            resolvedAt = now
+        }
+        for index in waiting.compactMap({ flows.index(of: $0) }) { begin(index, now: now) }
+    }
+
+    /// Counts datagrams of a flow that the system did not send.
+    public func handleSendFailure(_ flow: FlowID, _ failure: SendFailure, count: Int) {
+        if let index = flows.index(of: flow), let association = flows[index].association {
+            association.countDrop(failure.reason, count)
+        } else {
+            counters.drops.add(failure.reason, count)
+        }
+    }
+
+    /// Counts datagrams that never reached a flow.
+    public func countDrop(_ reason: DropReason, _ count: Int = 1) {
+        counters.drops.add(reason, count)
+    }
+
+    /// Does what is due at ``deadline``.
+    public func handleTimeout(now: Instant) {
+        while let (flow, deadline) = deadlines.popDue(now) {
+            guard let index = flows.index(of: flow), flows[index].armed == deadline else { continue }
+            flows[index].armed = nil
+            if let association = flows[index].association {
+                association.handleTimeout(now: now)
+                serve(index, now: now)
+            } else if flows[index].state == .waiting {
+                connect(index, now: now)
+            }
+        }
+        while let (index, touchedAt) = flows.oldest(in: .settled), now - touchedAt >= limits.flowTimeout {
+            events.append(.expired(flows.key(index)))
+            remove(index)
+        }
+    }
+
+    /// Ends every association with a close_notify and forgets every flow.
+    public func close() {
+        for index in flows.living { remove(index) }
+    }
+
+    // MARK: Output
+
+    /// When ``handleTimeout(now:)`` has to be called next.
+    public var deadline: Instant? {
+        let idle = flows.oldest(in: .settled).map { $0.touchedAt + limits.flowTimeout }
+        guard let timer = deadlines.earliest else { return idle }
+        return idle.map { min($0, timer) } ?? timer
+    }
+
+    /// Everything to tell since the last call, in order.
+    public func takeEvents() -> [TunnelEvent] {
+        defer { events = [] }
+        return events
+    }
+
+    /// Every flow's association.
+    public func snapshots() -> [AssociationSnapshot] {
+        flows.living.map { index in
+            let flow = flows[index]
+            return AssociationSnapshot(
+                serial: flow.serial, state: flow.state, peer: flow.remote, sender: flows.key(index),
+                description: flow.association?.description, establishedAt: flow.establishedAt,
+                counters: flow.association?.counters ?? AssociationCounters())
+        }
+    }
+
+    // MARK: Flows
+
+    private func admit(_ source: Endpoint, now: Instant) -> Int32? {
+        if flows.count >= limits.maximumFlows {
+            guard let (oldest, touchedAt) = flows.oldest(in: .settled),
+                now - touchedAt >= min(TunnelLimits.idleBeforeEviction, limits.flowTimeout / 2)
+            else {
+                tellLimit(evicted: nil, now: now)
+                return nil
+            }
+            tellLimit(evicted: flows.key(oldest), now: now)
+            remove(oldest)
+        }
+        defer { nextSerial += 1 }
+        return flows.insert(source, Flow(serial: nextSerial), in: .settled, now: now)
+    }
+
+    private func remove(_ index: Int32) {
+        let id = flows.id(index)
+        if let association = flows[index].association {
+            association.close()
+            transmit(association, id)
+            counters.add(association.counters)
+        }
+        discardWaiting(index, because: .closed)
+        output.close(id)
+        flows.remove(index)
+    }
+
+    private func tellLimit(evicted: Endpoint?, now: Instant) {
+        if let toldLimitAt, now - toldLimitAt < .seconds(10) { return }
+        toldLimitAt = now
+        events.append(.limit(.flows, evicted: evicted))
+    }
+
+    private func dropOversize(_ byteCount: Int, _ index: Int32, now: Instant) {
+        if let association = flows[index].association {
+            association.countDrop(.oversize)
+        } else {
+            counters.drops.add(.oversize)
+        }
+        if let told = flows[index].toldOversizeAt, now - told < .seconds(60) { return }
+        flows[index].toldOversizeAt = now
+        events.append(.oversize(from: flows.key(index), byteCount: byteCount))
+    }
+
+    // MARK: Waiting datagrams
+
+    private func enqueue(_ datagram: borrowing RawSpan, _ index: Int32) {
+        // One bound for the tunnel besides the one for each flow: many flows may wait for one dead peer.
+        guard waitingBytes + datagram.byteCount <= Self.maximumWaitingBytes else {
+            counters.drops.add(.queueFull)
+            return
+        }
+        waitingBytes -= flows[index].waiting.byteCount
+        counters.drops.add(.queueFull, flows[index].waiting.append(datagram))
+        waitingBytes += flows[index].waiting.byteCount
+    }
+
+    private func takeWaiting(_ index: Int32) -> [[UInt8]] {
+        waitingBytes -= flows[index].waiting.byteCount
+        return flows[index].waiting.takeAll()
+    }
+
+    private func discardWaiting(_ index: Int32, because reason: DropReason) {
+        counters.drops.add(reason, takeWaiting(index).count)
+    }
+
+    private func seal(_ datagram: borrowing RawSpan, with association: Association<Engine>, _ index: Int32) {
+        output.send(flows.id(index), maximum: datagram.byteCount + association.overhead) { buffer in
+            association.seal(datagram, into: &buffer)
+        }
+    }
+
+    private func reply(_ plaintext: borrowing RawSpan, _ index: Int32) {
+        output.sendShared(
+            flows.id(index), to: flows.key(index), from: flows[index].localAddress, maximum: plaintext.byteCount
+        ) { buffer in
+            buffer.write(plaintext, at: 0) ? plaintext.byteCount : nil
+        }
+    }
+
+    // MARK: Associations
+
+    /// Begins an attempt, after resolving the name where what is known of it is not fresh.
+    private func connect(_ index: Int32, now: Instant) {
+        if case .name = target {
+            let isFresh = resolvedAt.map { now - $0 < .seconds(5) } ?? false
+            guard isFresh, !addresses.isEmpty else {
+                flows[index].state = .resolving
+                unresolved.append(flows.id(index))
+                guard !isResolving else { return }
+                isResolving = true
+                output.resolve()
+                return
+            }
+        }
+        begin(index, now: now)
+    }
+
+    private func begin(_ index: Int32, now: Instant) {
+        let id = flows.id(index)
+        let remote = addresses[flows[index].attempts % addresses.count]
+        flows[index].attempts += 1
+        flows[index].remote = remote
+        guard output.open(id, to: remote) else {
+            events.append(.noSocket(remote))
+            retry(index, now: now)
+            return
+        }
+        guard let engine = makeEngine(remote) else {
+            retry(index, now: now)
+            return
+        }
+        engine.datagramSize = remote.datagramSize(linkMTU: 1500)
+        // With other addresses to try, a silent one is given up sooner.
+        let association = Association(engine: engine, maximumTimeouts: addresses.count > 1 ? 3 : 6, now: now)
+        flows[index].association = association
+        flows[index].state = .handshaking
+        association.start(now: now)
+        serve(index, now: now)
+    }
+
+    /// Sends and tells what an association has to send and tell, and follows it to its next state.
+    private func serve(_ index: Int32, now: Instant) {
+        guard let association = flows[index].association else { return }
+        association.needsAttention = false
+        transmit(association, flows.id(index))
+        while let event = association.pollEvent() {
+            switch event {
+            case .established(let description): establish(index, association, description, now: now)
+            case .ended(let end): finish(index, association, end, now: now)
+            }
+        }
+        guard flows[index].association != nil else { return }
+        if let deadline = association.deadline { arm(index, at: deadline) }
+    }
+
+    private func establish(
+        _ index: Int32, _ association: Association<Engine>, _ description: AssociationDescription, now: Instant
+    ) {
+        let remote = flows[index].remote ?? Endpoint(address: .anyIPv6, port: 0)
+        guard access.allows(description.peer) else {
+            events.append(.refused(peer: remote, description.peer))
+            association.refuse()
+            transmit(association, flows.id(index))
+            return
+        }
+        counters.handshakes += 1
+        events.append(.established(peer: remote, sender: flows.key(index), description))
+        flows[index].state = .established
+        flows[index].establishedAt = now
+        // The address that works is the first to be tried the next time.
+        flows[index].attempts -= 1
+        for datagram in takeWaiting(index) { seal(datagram.bytes, with: association, index) }
+        association.accept(now: now) { reply($0, index) }
+    }
+
+    private func finish(
+        _ index: Int32, _ association: Association<Engine>, _ end: AssociationEnd, now: Instant
+    ) {
+        counters.add(association.counters)
+        // Only an association that has lasted ends a row of failures: a server that refuses lets the handshake finish.
+        if let since = flows[index].establishedAt, now - since >= .seconds(10) { flows[index].failures = 0 }
+        flows[index].association = nil
+        flows[index].establishedAt = nil
+        let remote = flows[index].remote ?? Endpoint(address: .anyIPv6, port: 0)
+        switch end {
+        case .handshakeFailed(let failure):
+            counters.failedHandshakes += 1
+            // Nothing is wrong with the peer when the clock was set: again, at once.
+            let wait = retry(index, after: failure.reason == .clockStep ? .zero : nil, now: now)
+            events.append(.handshakeFailed(peer: remote, failure, retryIn: wait))
+        case .closedByPeer:
+            // An orderly end: the next datagram begins anew.
+            events.append(.ended(peer: remote, association.description?.peer, end))
+            flows[index].state = .idle
+            output.close(flows.id(index))
+        case .alert, .exhausted:
+            events.append(.ended(peer: remote, association.description?.peer, end))
+            retry(index, after: end == .exhausted ? .zero : nil, now: now)
+        case .closed:
+            // Refused by this end, and told as that.
+            retry(index, now: now)
+        }
+    }
+
+    @discardableResult
+    private func retry(_ index: Int32, after fixed: Duration? = nil, now: Instant) -> Duration {
+        output.close(flows.id(index))
+        flows[index].failures += 1
+        flows[index].state = .waiting
+        // Other addresses are tried at once; only a round in vain makes the wait grow.
+        let rounds = flows[index].failures / max(addresses.count, 1)
+        let wait =
+            fixed
+            ?? (flows[index].failures % max(addresses.count, 1) == 0
+                ? policy.wait(failures: rounds, random: &random) : .zero)
+        arm(index, at: now + wait)
+        return wait
+    }
+
+    private func transmit(_ association: Association<Engine>, _ id: FlowID) {
+        while let datagram = association.pollTransmit() {
+            output.send(id, maximum: datagram.count) { buffer in
+                buffer.write(datagram.bytes, at: 0) ? datagram.count : nil
+            }
+        }
+    }
+
+    private func arm(_ index: Int32, at deadline: Instant) {
+        guard flows[index].armed != deadline else { return }
+        flows[index].armed = deadline
+        deadlines.arm(flows.id(index), at: deadline)
+    }
+
+    /// Most bytes that wait in all flows of a tunnel together.
+    private static var maximumWaitingBytes: Int { 16_777_216 }
+}

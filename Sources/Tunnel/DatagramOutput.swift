@@ -1,0 +1,65 @@
+// The seam behind which the sockets stand: the worker's batches, or a simulator's queues.
+
+public import DTLS
+public import Wire
+
+/// One flow of one tunnel, for as long as it lives; the generation keeps a late answer from reaching the next flow
+/// in the same place.
+public struct FlowID: Hashable, Sendable {
+    /// The place in the tunnel's table.
+    public let index: Int32
+    /// How often that place had been given away before.
+    public let generation: UInt32
+
+    /// Makes an id from its parts.
+    public init(index: Int32, generation: UInt32) {
+        self.index = index
+        self.generation = generation
+    }
+}
+
+/// Sends a tunnel's datagrams.
+///
+/// Every tunnel has one shared socket, which it listens on, and each of its flows a socket of its own, connected to
+/// where the flow goes. A datagram is written by the tunnel straight into the memory that will be sent.
+public protocol DatagramOutput: AnyObject {
+    /// Opens the flow's own socket, connected to `remote`; one that it had is closed. False where the system refuses,
+    /// and then the flow has none.
+    func open(_ flow: FlowID, to remote: Endpoint) -> Bool
+
+    /// Closes the flow's own socket, if it has one.
+    func close(_ flow: FlowID)
+
+    /// Sends a datagram of at most `maximum` bytes through the flow's own socket: `write` puts it into the buffer and
+    /// answers its length, or nil to send nothing.
+    func send(_ flow: FlowID, maximum: Int, write: (inout MutableRawSpan) -> Int?)
+
+    /// Sends a datagram through the shared socket to `destination`, from the local address `source`. Nil for a flow
+    /// where it belongs to none.
+    func sendShared(
+        _ flow: FlowID?, to destination: Endpoint, from source: IPAddress, maximum: Int,
+        write: (inout MutableRawSpan) -> Int?)
+
+    /// Has the tunnel's forward name resolved off the data path; the answer comes by `handleAddresses`. Only clients
+    /// ask.
+    func resolve()
+}
+
+/// Why the system did not send a datagram.
+public enum SendFailure: Sendable {
+    /// No room in the kernel.
+    case noRoom
+    /// Larger than the path takes, and not to be fragmented.
+    case tooLarge
+    /// Refused by the far host, or no way to it.
+    case unreachable
+
+    /// The counter that it goes to.
+    public var reason: DropReason {
+        switch self {
+        case .noRoom: .sendBuffer
+        case .tooLarge: .oversize
+        case .unreachable: .unreachable
+        }
+    }
+}
