@@ -1,0 +1,133 @@
+// What the tests of the control socket share: a directory of their own, a client that sends any bytes it likes, and curl.
+
+import Foundation
+import NIOCore
+import NIOPosix
+import Testing
+
+@testable import Control
+
+/// A fresh directory, short enough for a socket path, removed with its owner.
+final class Scratch: Sendable {
+    let directory: String
+
+    init() throws {
+        directory = "/tmp/culvert-control-\(UInt32.random(in: .min ... .max))"
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: false)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: directory) }
+
+    var socket: String { directory + "/control.sock" }
+}
+
+/// Two associations as a daemon would report them, one established and one not yet.
+let sampleAssociations: [AssociationStatus] = {
+    var up = AssociationStatus(
+        id: "1-1", tunnel: "syslog", role: .client, state: .established, peerAddress: "192.0.2.7:6514")
+    up.peerIdentity = "DNS:collector.example.net"
+    up.cipher = "ECDHE-ECDSA-AES128-GCM-SHA256"
+    up.establishedAt = Date(timeIntervalSince1970: 1_700_000_000.25)
+    up.handshakeMilliseconds = 4.5
+    up.datagrams = .init(in: 3, out: 100)
+    up.bytes = .init(in: 120, out: 9000)
+    up.dropped = ["replayed": 2]
+    up.replayed = 2
+    let waiting = AssociationStatus(
+        id: "1-2", tunnel: "radius", role: .server, state: .handshaking, peerAddress: "[2001:db8::7]:40000")
+    return [up, waiting]
+}()
+
+func sampleRoutes(_ readiness: Readiness = .ready) -> [ControlRoute] {
+    controlRoutes(readiness: { $0(readiness) }, associations: { $0(sampleAssociations) })
+}
+
+/// A client that writes exactly what it is told to and reads until the server closes.
+struct RawClient {
+    private let channel: any Channel
+    private let received: EventLoopFuture<String?>
+
+    /// Connects. What comes back is nil when the server has not closed within `limit`.
+    init(_ path: String, limit: TimeAmount = .seconds(10)) async throws {
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let received = loop.makePromise(of: String?.self)
+        channel = try await ClientBootstrap(group: loop)
+            .channelOption(.allowRemoteHalfClosure, value: true)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(Collector(received))
+                }
+            }
+            .connect(unixDomainSocketPath: path).get()
+        loop.scheduleTask(in: limit) { received.succeed(nil) }
+        self.received = received.futureResult
+    }
+
+    /// The server may have answered and closed already: that is no error, what it said is still to be read.
+    func send(_ bytes: String) async {
+        try? await channel.writeAndFlush(ByteBuffer(string: bytes)).get()
+    }
+
+    func closeOutput() async {
+        try? await channel.close(mode: .output).get()
+    }
+
+    /// Everything that came until the server closed.
+    func answer() async throws -> String? {
+        let answer = try await received.get()
+        try? await channel.close().get()
+        return answer
+    }
+
+    /// Connects, sends and gives the answer.
+    static func exchange(_ path: String, _ bytes: String) async throws -> String? {
+        let client = try await RawClient(path)
+        await client.send(bytes)
+        return try await client.answer()
+    }
+
+    private final class Collector: ChannelInboundHandler {
+        typealias InboundIn = ByteBuffer
+        private let received: EventLoopPromise<String?>
+        private var text = ""
+
+        init(_ received: EventLoopPromise<String?>) { self.received = received }
+
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+            text += String(buffer: unwrapInboundIn(data))
+        }
+
+        func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+            if event as? ChannelEvent == .inputClosed { received.succeed(text) }
+        }
+
+        func channelInactive(context: ChannelHandlerContext) { received.succeed(text) }
+    }
+}
+
+/// Runs what blocks on a thread of its own, because the threads that tests run on are few and others wait for them.
+func blocking<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
+    try await withCheckedThrowingContinuation { continuation in
+        Thread.detachNewThread { continuation.resume(with: Swift.Result { try body() }) }
+    }
+}
+
+let curlIsInstalled = FileManager.default.isExecutableFile(atPath: "/usr/bin/curl")
+
+/// Runs curl against a control socket; gives its exit code and output.
+func curl(_ arguments: String..., socket: String) async throws -> (code: Int32, output: String) {
+    try await blocking { try runCurl(["-sS", "--max-time", "10", "--unix-socket", socket] + arguments) }
+}
+
+private func runCurl(_ arguments: [String]) throws -> (code: Int32, output: String) {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/curl")
+    process.arguments = arguments
+    let pipe = Pipe()
+    process.standardOutput = pipe
+    process.standardError = pipe
+    try process.run()
+    let output = pipe.fileHandleForReading.readDataToEndOfFile()
+    process.waitUntilExit()
+    return (process.terminationStatus, String(decoding: output, as: UTF8.self))
+}
