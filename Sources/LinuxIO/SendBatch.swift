@@ -129,7 +129,8 @@ public struct SendStatistics: Equatable, Sendable {
             unsafe UnsafeMutableRawBufferPointer(start: arena + used, count: bytes.count).copyMemory(from: bytes)
         }
         enqueue(
-            Key(socket.descriptor, destination, source), family: socket.family, length: datagram.byteCount, token: token)
+            Key(socket.descriptor, destination, source), family: socket.family, length: datagram.byteCount, token: token
+        )
         return true
     }
 

@@ -292,6 +292,32 @@ import Wire
         #expect(statistics.segmentedMessages == 1)
     }
 
+    @Test(
+        .enabled(if: mayUnshare, "needs the right to make network namespaces"),
+        .enabled(if: hasIproute, "needs ip of iproute2"))
+    func `once the send buffer is full the rest is reported without a system call for each`() throws {
+        let (failures, statistics) = try inNamespace(mtu: 65536) {
+            // A neighbour that does not answer: what is sent to it waits in the kernel, at the socket's expense.
+            try run("ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
+            try run("ip", "address", "add", "10.9.0.1/24", "dev", "v0")
+            try run("ip", "link", "set", "v1", "up")
+            try run("ip", "link", "set", "v0", "up")
+            var options = UDPSocket.Options()
+            options.sendBufferBytes = 4096
+            let client = try UDPSocket.bound(to: Endpoint(address: .anyIPv4, port: 0), options: options)
+            let silent = Endpoint(address: IPAddress(ipv4: 0x0a09_0002), port: 9)
+            let batch = SendBatch()
+            // Ever longer, so that none is merged.
+            for size in 1000..<1100 { batch.append(pattern(size), on: client, to: silent, token: 3) }
+            return (batch.flush(), batch.statistics)
+        }
+        let failed = try #require(failures.first)
+        #expect(failures == [Failure(token: 3, datagrams: failed.datagrams, code: EAGAIN)])
+        #expect(failed.datagrams > 50)
+        #expect(statistics.datagrams + statistics.failures == 100)
+        #expect(statistics.systemCalls <= 2)
+    }
+
     @Test(.enabled(if: mayUnshare, "needs the right to make network namespaces"))
     func `full buffers are reported and what fits still leaves`() throws {
         let (failures, arrived) = try inNamespace(mtu: 1500) {

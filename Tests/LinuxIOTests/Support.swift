@@ -82,6 +82,20 @@ func deserted() throws -> Endpoint {
 /// Whether this process may make network namespaces.
 let mayUnshare: Bool = (try? inNamespace(mtu: 1500) { true }) ?? false
 
+/// Whether `ip` can be run.
+let hasIproute: Bool = (try? run("ip", "-Version")) != nil
+
+/// Runs a program in the calling thread's namespaces, and waits for it for five seconds at most.
+func run(_ arguments: String...) throws {
+    let program = try ChildProcess(arguments, output: "/dev/null")
+    let deadline = MonotonicClock.now + 5_000_000_000
+    while program.isRunning {
+        guard MonotonicClock.now < deadline else { throw TimedOut(arrived: 0) }
+        usleep(1000)
+    }
+    program.end()
+}
+
 /// Runs `body` on a thread whose only interface is a loopback of the given MTU.
 func inNamespace<Result: Sendable>(
     mtu: CInt, _ body: @escaping @Sendable () throws -> Result
@@ -123,7 +137,7 @@ private func enterNamespace(mtu: CInt) throws {
         var ifreq = [UInt8](repeating: 0, count: 40)
         ifreq.replaceSubrange(0..<2, with: "lo".utf8)
         unsafe withUnsafeBytes(of: value) { unsafe ifreq.replaceSubrange(16..<20, with: $0) }
-        let result = unsafe ifreq.withUnsafeMutableBytes { unsafe ioctl(control, number, $0.baseAddress!) }
+        let result = unsafe ioctl(control, number, &ifreq)
         guard result == 0 else { throw SystemError(errno, "ioctl") }
     }
     let setMTU: UInt = 0x8922
