@@ -181,7 +181,7 @@ public struct CertificateAuthority: Sendable {
 
 /// A certificate in the making: owns the X509 until it is signed.
 @safe
-private struct CertificateDraft: ~Copyable {
+private final class CertificateDraft {
     private let pointer: OpaquePointer
 
     /// Everything but extensions and signature.
@@ -212,7 +212,7 @@ private struct CertificateDraft: ~Copyable {
     }
 
     /// Adds the extensions and signs; without an issuer the certificate vouches for itself.
-    consuming func signed(
+    func signed(
         by issuer: Certificate?, key: PrivateKey, names: CertificateSubject? = nil,
         extensions: [(nid: Int32, value: String)]
     ) throws(OpenSSLError) -> Certificate {

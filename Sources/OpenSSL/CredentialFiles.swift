@@ -73,25 +73,60 @@ public enum CredentialFiles {
         }
     }
 
-    /// Writes a file that appears under its name whole or not at all.
-    public static func write(
-        _ contents: SecretBytes, to path: String, _ writing: Writing
-    ) throws(CredentialProblem) {
-        let temporary = "\(path).\(UInt64.random(in: .min ... .max)).new"
-        let descriptor = unsafe open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw cannotWrite(path, errno) }
-        defer { close(descriptor) }
-        var done = writeAll(contents, to: descriptor)
-        // The group first: changing it takes mode bits away.
-        if done, let group = writing.group { done = fchown(descriptor, uid_t.max, group) == 0 }
-        done = done && fchmod(descriptor, writing.mode) == 0 && fsync(descriptor) == 0
-        if done {
-            // link() refuses an existing name in the same step in which it makes a new one.
-            done = unsafe writing.replacing ? rename(temporary, path) == 0 : link(temporary, path) == 0
+    /// A file that is going to be written.
+    public struct Output: Sendable {
+        let contents: SecretBytes
+        let path: String
+        let writing: Writing
+
+        /// `contents` is to stand in `path`.
+        public init(_ contents: SecretBytes, path: String, _ writing: Writing) {
+            self.contents = contents
+            self.path = path
+            self.writing = writing
         }
-        let failure = errno
-        unsafe unlink(temporary)
-        guard done else { throw cannotWrite(path, failure) }
+    }
+
+    /// Writes files that appear under their names whole or not at all, and all of them or none.
+    ///
+    /// Everything that commonly fails (permissions, space, a name that is taken) fails before the first appears.
+    public static func write(_ outputs: [Output]) throws(CredentialProblem) {
+        var ready: [(temporary: String, output: Output)] = []
+        defer { for (temporary, _) in ready { unsafe unlink(temporary) } }
+        for output in outputs {
+            if !output.writing.replacing, exists(output.path) { throw cannotWrite(output.path, EEXIST) }
+            ready.append((try prepare(output), output))
+        }
+        var placed: [String] = []
+        for (temporary, output) in ready {
+            // link() refuses an existing name in the same step in which it makes a new one.
+            let done =
+                unsafe output.writing.replacing
+                ? rename(temporary, output.path) : link(temporary, output.path)
+            guard done == 0 else {
+                let failure = errno
+                for path in placed { unsafe unlink(path) }
+                throw cannotWrite(output.path, failure)
+            }
+            if !output.writing.replacing { placed.append(output.path) }
+        }
+    }
+
+    /// Writes everything of a file but its name; the result is the name it has until then.
+    private static func prepare(_ output: Output) throws(CredentialProblem) -> String {
+        let temporary = "\(output.path).\(UInt64.random(in: .min ... .max)).new"
+        let descriptor = unsafe open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw cannotWrite(output.path, errno) }
+        defer { close(descriptor) }
+        var done = writeAll(output.contents, to: descriptor)
+        // The group first: changing it takes mode bits away.
+        if done, let group = output.writing.group { done = fchown(descriptor, uid_t.max, group) == 0 }
+        guard done, fchmod(descriptor, output.writing.mode) == 0, fsync(descriptor) == 0 else {
+            let failure = errno
+            unsafe unlink(temporary)
+            throw cannotWrite(output.path, failure)
+        }
+        return temporary
     }
 
     /// Adds a line to the end of a secret file in one write, creating it when it is missing.
@@ -101,7 +136,7 @@ public enum CredentialFiles {
             guard before.problems.allSatisfy({ $0.kind == .missing }) else {
                 throw before.problems.first ?? cannotWrite(path, EIO)
             }
-            return try write(line, to: path, .secret(group: group))
+            return try write([Output(line, path: path, .secret(group: group))])
         }
         if let exposed = before.problems.first(where: { $0.severity == .error }) { throw exposed }
         let needsNewline = existing.count > 0 && existing.bytes[existing.count - 1] != 10
