@@ -19,9 +19,11 @@ struct ConfigurationReader {
             do {
                 members += try TOMLDocument.parse(source.bytes, file: source.name)
             } catch {
-                report(error, in: source)
+                let before = linesBefore(error, in: source)
+                let (message, location) = error.diagnostic(after: before)
+                log.error(message, at: location)
                 log.isPartial = true
-                members += linesBefore(error, in: source)
+                members += before
             }
         }
     }
@@ -68,12 +70,6 @@ extension ConfigurationReader {
         }
     }
 
-    private func report(_ error: TOMLSyntaxError, in source: ConfigurationSource) {
-        let prefix = "Error while parsing "
-        let text = error.message.hasPrefix(prefix) ? "in \(error.message.dropFirst(prefix.count))" : error.message
-        log.error("not valid TOML: \(text.unicodeScalars.map(escaped).joined())", at: error.location)
-    }
-
     /// The members that stand in the lines before the error, if these are a TOML text by themselves.
     private func linesBefore(_ error: TOMLSyntaxError, in source: ConfigurationSource) -> [TOMLNode.Member] {
         guard error.location.line > 1 else { return [] }
@@ -109,7 +105,7 @@ extension ConfigurationReader {
                 let help =
                     section.keys.contains(member.key) ? "; name the section, as in [\(kind).default]" : ""
                 let message = "'\(member.key)' in [\(kind)]: expected a table, found \(member.value.kind)\(help)"
-                log.error(message, at: member.location)
+                log.error(message, at: member.value.location)
                 continue
             }
             if let place = first[member.key] {
