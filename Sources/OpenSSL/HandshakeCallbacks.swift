@@ -1,0 +1,71 @@
+// What libssl calls during a handshake. Each function finds the OpenSSLHandshake that owns the SSL and leaves there
+// why it refuses; nothing may trap or throw across C.
+
+internal import COpenSSL
+internal import DTLS
+
+extension OpenSSLHandshake {
+    /// SSL_CTX_set_cert_verify_callback: whether the peer's chain is believed.
+    static let verifyCertificate: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Int32 = {
+        store, _ in
+        guard let store = unsafe store, let ssl = unsafe culvert_verifying_ssl(store),
+            let handshake = unsafe owner(of: ssl)
+        else { return 0 }
+        let options = handshake.context.options
+        handshake.fault = unsafe PeerVerification(trust: options.trust, pins: options.pins).fault(in: store)
+        return handshake.fault == nil ? 1 : 0
+    }
+
+    /// SSL_CTX_set_psk_client_callback: the identity, NUL-terminated, and the key of this client.
+    static let giveKey:
+        @convention(c) (
+            OpaquePointer?, UnsafePointer<CChar>?, UnsafeMutablePointer<CChar>?, UInt32, UnsafeMutablePointer<UInt8>?,
+            UInt32
+        ) -> UInt32 = { ssl, _, identity, identityRoom, key, keyRoom in
+            guard let handshake = unsafe ssl.flatMap({ unsafe owner(of: $0) }), let identity = unsafe identity,
+                let key = unsafe key, let preShared = handshake.context.options.preSharedKey
+            else { return 0 }
+            let name = Array(preShared.identity.utf8CString)
+            guard name.count <= Int(identityRoom) else { return 0 }
+            unsafe identity.update(from: name, count: name.count)
+            return unsafe copy(preShared.key, to: key, room: keyRoom)
+        }
+
+    /// SSL_CTX_set_psk_server_callback: the key of a client's identity. An identity that is not known gets a random
+    /// key, so that a stranger cannot find out which ones are.
+    static let findKey:
+        @convention(c) (OpaquePointer?, UnsafePointer<CChar>?, UnsafeMutablePointer<UInt8>?, UInt32) -> UInt32 = {
+            ssl, identity, key, keyRoom in
+            guard let handshake = unsafe ssl.flatMap({ unsafe owner(of: $0) }), let identity = unsafe identity,
+                let key = unsafe key
+            else { return 0 }
+            let name = unsafe String(cString: identity)
+            let known = handshake.context.options.preSharedKeys?[name]
+            handshake.claimedIdentity = (name, known != nil)
+            guard let secret = known?.key ?? (try? SecretBytes.random(count: PreSharedKey.recommendedLength)) else {
+                return 0
+            }
+            return unsafe copy(secret, to: key, room: keyRoom)
+        }
+
+    /// SSL_CTX_set_keylog_callback.
+    static let logKeys: @convention(c) (OpaquePointer?, UnsafePointer<CChar>?) -> Void = { ssl, line in
+        guard let handshake = unsafe ssl.flatMap({ unsafe owner(of: $0) }), let line = unsafe line else { return }
+        unsafe handshake.context.options.keyLog?(String(cString: line))
+    }
+
+    /// The handshake that an SSL belongs to; it outlives the SSL.
+    private static func owner(of ssl: OpaquePointer) -> OpenSSLHandshake? {
+        guard let owner = unsafe culvert_owner(ssl) else { return nil }
+        return unsafe Unmanaged<OpenSSLHandshake>.fromOpaque(owner).takeUnretainedValue()
+    }
+
+    private static func copy(_ secret: SecretBytes, to target: UnsafeMutablePointer<UInt8>, room: UInt32) -> UInt32 {
+        guard secret.count <= Int(room) else { return 0 }
+        return unsafe secret.bytes.withUnsafeBufferPointer { bytes in
+            guard let start = bytes.baseAddress else { return 0 }
+            unsafe target.update(from: start, count: bytes.count)
+            return UInt32(bytes.count)
+        }
+    }
+}

@@ -1,0 +1,79 @@
+// What OpenSSL says about a failed handshake, in an administrator's words.
+
+internal import COpenSSL
+internal import DTLS
+internal import Wire
+
+extension HandshakeFailure {
+    /// Reads the newest error that OpenSSL has left.
+    init(_ error: OpenSSLError) {
+        guard error.code != 0 else {
+            self.init(.protocolViolation, detail: "the peer ended the handshake")
+            return
+        }
+        let reason = ERR_GET_REASON(error.code)
+        guard ERR_GET_LIB(error.code) == ERR_LIB_SSL else {
+            self.init(.local, detail: error.description)
+            return
+        }
+        // A fatal alert of the peer's is an error of this number.
+        if let number = UInt8(exactly: reason - SSL_AD_REASON_OFFSET) {
+            self.init(alert: Alert.Description(rawValue: number))
+            return
+        }
+        let (kind, advice) = Self.judgement(reason)
+        self.init(kind, detail: error.description, advice: advice)
+    }
+
+    /// The peer has ended the handshake with an alert.
+    init(alert: Alert.Description) {
+        self.init(
+            .alert(alert), detail: "the peer ended the handshake with alert \(alert)",
+            advice: Self.advice[alert.rawValue] ?? "its log says why")
+    }
+
+    private static func judgement(_ reason: Int32) -> (Reason, advice: String?) {
+        switch reason {
+        case SSL_R_READ_TIMEOUT_EXPIRED:
+            (.timeout, "check that the peer runs, its address and port, and the firewalls between")
+        case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
+            (.certificate, "give the peer a certificate, or set require_client_certificate = false")
+        case SSL_R_NO_SHARED_CIPHER, SSL_R_WRONG_CIPHER_RETURNED, SSL_R_UNKNOWN_CIPHER_RETURNED,
+            SSL_R_NO_CIPHERS_AVAILABLE:
+            (.mismatch, "compare ciphers at both ends, and whether both use certificates or both a pre-shared key")
+        case SSL_R_UNSUPPORTED_PROTOCOL, SSL_R_WRONG_VERSION_NUMBER, SSL_R_WRONG_SSL_VERSION, SSL_R_VERSION_TOO_LOW,
+            SSL_R_VERSION_TOO_HIGH, SSL_R_BAD_PROTOCOL_VERSION_NUMBER:
+            (.mismatch, "the peer has to speak DTLS 1.2")
+        case SSL_R_NO_SUITABLE_KEY_SHARE, SSL_R_NO_SHARED_GROUPS, SSL_R_WRONG_CURVE, SSL_R_NO_SUITABLE_GROUPS,
+            SSL_R_UNSUPPORTED_ELLIPTIC_CURVE:
+            (.mismatch, "the peer has to support X25519, P-256 or P-384")
+        case SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS, SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM, SSL_R_WRONG_SIGNATURE_TYPE,
+            SSL_R_UNSAFE_LEGACY_RENEGOTIATION_DISABLED, SSL_R_INCONSISTENT_EXTMS:
+            (.mismatch, "the peer's TLS library is too old, or configured as if it were")
+        case SSL_R_PSK_IDENTITY_NOT_FOUND, SSL_R_BAD_PSK_IDENTITY, SSL_R_BAD_PSK:
+            (.preSharedKey, nil)
+        default:
+            (.protocolViolation, nil)
+        }
+    }
+
+    private static let advice: [UInt8: String] = [
+        40: "compare ciphers at both ends, and whether both use certificates or both a pre-shared key; "
+            + "the peer may also want a certificate from this end (identity)",
+        42: "the peer does not accept this end's certificate: see its log",
+        43: "the peer does not accept this end's kind of certificate: see its log",
+        44: "this end's certificate has been revoked: obtain a new one",
+        45: "this end's certificate has expired, or the peer's clock is wrong",
+        46: "the peer does not accept this end's certificate: see its log",
+        48: "add the authority of this end's certificate to the peer's trust",
+        49: "the peer does not let this identity in: see its allow_peers",
+        51: "with a pre-shared key: compare identity and key at both ends",
+        70: "the peer does not speak DTLS 1.2",
+        71: "the peer demands stronger ciphers or keys",
+        90: "the peer was stopped",
+        112: "the peer does not know the name that it was asked for: see server_name",
+        115: "the peer does not know this end's psk_identity",
+        116: "the peer wants a certificate from this end: set identity",
+        120: "the peer speaks another application protocol",
+    ]
+}
