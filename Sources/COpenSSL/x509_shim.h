@@ -162,7 +162,8 @@ static inline ASN1_INTEGER *culvert_make_serial(const char *digits)
 {
     BIGNUM *number = NULL;
     ASN1_INTEGER *serial = NULL;
-    if (BN_hex2bn(&number, digits) == (int)strlen(digits))
+    /* BN_hex2bn takes a leading minus, stops at the first character it does not know and makes nothing of "". */
+    if (BN_hex2bn(&number, digits) == (int)strlen(digits) && number != NULL && !BN_is_negative(number))
         serial = BN_to_ASN1_INTEGER(number, NULL);
     BN_free(number);
     return serial;
