@@ -1,0 +1,75 @@
+// The command line of culvert-bench.
+
+import ArgumentParser
+import FoundationEssentials
+import Glibc
+import LinuxIO
+
+@main
+struct BenchCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "culvert-bench",
+        abstract: "Measures what a culvert tunnel costs, beside other ways to carry the same datagrams.",
+        subcommands: [MeasureCommand.self, RelayCommand.self],
+        defaultSubcommand: MeasureCommand.self)
+}
+
+struct MeasureCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "measure",
+        abstract: "Measures all contenders in one run on this machine, over loopback.",
+        discussion: """
+            direct: straight from the sender to the sink. relay: a pair of plaintext relays on culvert's own I/O \
+            engine, the limit for a tunnel. culvert: a pair of daemons. socat: a pair of socat with its DTLS \
+            addresses. The contenders take turns; each number is the median of the repetitions. CPU time is that of \
+            both processes of a pair with all their threads and children.
+            """)
+
+    @Option(parsing: .upToNextOption, help: "What to measure: direct, relay, culvert, socat.")
+    var contenders: [ContenderKind] = ContenderKind.allCases
+
+    @Option(parsing: .upToNextOption, help: "Bytes of a datagram.")
+    var sizes: [Int] = [64, 200, 1200]
+
+    @Option(help: "How often everything is measured.")
+    var repetitions: Int = 3
+
+    @Option(help: "Seconds for each trial of a rate.")
+    var seconds: Double = 3
+
+    @Flag(help: "A rough answer soon: trials of half a second.")
+    var quick = false
+
+    @Option(help: ArgumentHelp("The daemon to measure; by default the one beside this program.", valueName: "path"))
+    var culvert: String?
+
+    @Option(help: ArgumentHelp("Writes the results there as JSON too.", valueName: "path"))
+    var json: String?
+
+    func validate() throws {
+        guard sizes.allSatisfy({ (Probe.byteCount...1400).contains($0) }) else {
+            throw ValidationError("sizes are from \(Probe.byteCount) to 1400 bytes")
+        }
+        guard (1...100).contains(repetitions), (0.1...60).contains(seconds) else {
+            throw ValidationError("there are 1 to 100 repetitions of 0.1 to 60 seconds")
+        }
+    }
+
+    func run() throws {
+        let benchmark = try Benchmark(
+            contenders: contenders, sizes: sizes, repetitions: repetitions, seconds: quick ? 0.5 : seconds,
+            culvert: culvert)
+        let report = try benchmark.run()
+        say(report.text())
+        guard let json else { return }
+        guard FileManager.default.createFile(atPath: json, contents: Data(try report.json().utf8)) else {
+            throw BenchError("cannot write \(json)")
+        }
+    }
+}
+
+/// Prints a line that is there at once for whoever reads it through a pipe.
+func say(_ line: String) {
+    print(line)
+    fflush(nil)
+}

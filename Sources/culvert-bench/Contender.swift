@@ -1,0 +1,86 @@
+// The ways to carry a datagram that are compared, each as a running pair of processes on loopback. All of them are
+// ended by their process ids when the contender goes. Nothing here is on a measured path.
+
+import ArgumentParser
+import FoundationEssentials
+import LinuxIO
+import Wire
+
+/// One way from the sender to the sink.
+enum ContenderKind: String, CaseIterable, Codable, ExpressibleByArgument {
+    /// Straight to the sink: what the machine and the measurement themselves allow.
+    case direct
+    /// Two plaintext relays on culvert's I/O engine: the limit for a tunnel.
+    case relay
+    /// Two culvert daemons.
+    case culvert
+    /// Two socat processes with its DTLS addresses.
+    case socat
+}
+
+/// What ended a measurement, in words for the user.
+struct BenchError: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) {
+        self.description = description
+    }
+}
+
+/// A contender, started and ready.
+final class Contender {
+    let kind: ContenderKind
+    /// The one flow that all of its trials use.
+    let sender: Sender
+    private let processes: [ChildProcess]
+
+    /// Starts the processes of a contender and waits until they carry datagrams to the sink.
+    init(_ kind: ContenderKind, sink: Sink, workspace: Workspace) throws {
+        self.kind = kind
+        // About one in five handshakes between two socat 1.7 hangs for ever, whatever the order they start in.
+        var attempts = kind == .socat ? 8 : 1
+        while true {
+            let (processes, entry) = try Self.start(kind, sink: sink, workspace: workspace)
+            let sender = try Sender(to: entry)
+            if try Self.carries(sender, processes, sink, seconds: kind == .socat ? 2 : 15) {
+                self.sender = sender
+                self.processes = processes
+                return
+            }
+            attempts -= 1
+            guard attempts > 0 else { throw BenchError("no datagram came through") }
+        }
+    }
+
+    /// CPU time in nanoseconds that its processes have used so far, all threads and children.
+    var cpuTime: Int { culvert_bench.cpuTime(of: processes.map(\.pid)) }
+
+    /// Whether all of its processes run.
+    var isRunning: Bool { processes.allSatisfy(\.isRunning) }
+
+    private static func start(
+        _ kind: ContenderKind, sink: Sink, workspace: Workspace
+    ) throws -> ([ChildProcess], Endpoint) {
+        switch kind {
+        case .direct: ([], sink.endpoint)
+        case .relay: try workspace.startRelays(to: sink.endpoint)
+        case .culvert: try workspace.startCulvert(to: sink.endpoint)
+        case .socat: try workspace.startSocat(to: sink.endpoint)
+        }
+    }
+
+    /// Sends until something arrives: that the whole path works is the only readiness that counts.
+    private static func carries(
+        _ sender: Sender, _ processes: [ChildProcess], _ sink: Sink, seconds: Int
+    ) throws -> Bool {
+        let run = UInt64.random(in: 1 << 32..<Probe.echoFlag)
+        sink.begin(run: run)
+        for sequence in 0..<seconds * 10 {
+            sender.send(Probe(run: run, sequence: UInt64(sequence)), size: 64)
+            try sender.pause(nanoseconds: 100_000_000)
+            if sink.received > 0 { return true }
+            guard processes.allSatisfy(\.isRunning) else { throw BenchError("a process has ended") }
+        }
+        return false
+    }
+}

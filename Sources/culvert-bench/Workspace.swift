@@ -1,0 +1,186 @@
+// A temporary directory with the keys, configs and logs of the contenders, and how each of them is started. Removed with
+// all that is in it when it is let go.
+
+import FoundationEssentials
+import LinuxIO
+import Wire
+
+/// Where the contenders' files are.
+final class Workspace {
+    let path: String
+    private let culvert: String?
+
+    /// Makes the directory. `culvert` is the path of the daemon; nil looks beside this program.
+    init(culvert: String?) throws {
+        path = FileManager.default.temporaryDirectory.path + "/culvert-bench-\(UUID().uuidString)"
+        self.culvert = culvert
+        try FileManager.default.createDirectory(
+            atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    }
+
+    deinit {
+        try? FileManager.default.removeItem(atPath: path)
+    }
+
+    /// What a program has said, its last lines, for an error message.
+    func lastWords(of kind: ContenderKind) -> String {
+        let names = ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted()
+        let logs = names.filter { $0.hasPrefix("\(kind.rawValue)-") && $0.hasSuffix(".log") }
+        return logs.flatMap { name in
+            text(name).split(separator: "\n").suffix(3).map { "\n    \(name): \($0)" }
+        }.joined()
+    }
+
+    // MARK: - Relay
+
+    func startRelays(to sink: Endpoint) throws -> ([ChildProcess], Endpoint) {
+        let (second, middle) = try startRelay("relay-2.log", to: sink)
+        let (first, entry) = try startRelay("relay-1.log", to: middle)
+        return ([first, second], entry)
+    }
+
+    private func startRelay(_ log: String, to target: Endpoint) throws -> (ChildProcess, Endpoint) {
+        let program = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+        let process = try start(
+            [program, "relay", "--listen", "127.0.0.1:0", "--forward", target.description], log: log)
+        let endpoint = try wait(for: "relay") { Endpoint(self.text(log).split(separator: "\n").first ?? "") }
+        return (process, endpoint)
+    }
+
+    // MARK: - socat
+
+    func startSocat(to sink: Endpoint) throws -> ([ChildProcess], Endpoint) {
+        try makeSocatKey()
+        let middle = try freePort()
+        let entry = try freePort()
+        // SO_RCVBUFFORCE (33) gives as much as culvert's engine asks for, but only root may.
+        let bytes = UDPSocket.Options().receiveBufferBytes ?? 0
+        let buffer = isRoot ? "setsockopt-int=1:33:\(bytes)" : "rcvbuf=\(bytes)"
+        let second = try start(
+            [
+                "socat",
+                "OPENSSL-DTLS-SERVER:\(middle),bind=127.0.0.1,fork,cert=\(path)/socat.pem,verify=0,\(buffer)",
+                "UDP4:127.0.0.1:\(sink.port)",
+            ], log: "socat-2.log")
+        let first = try start(
+            [
+                "socat", "UDP4-LISTEN:\(entry),bind=127.0.0.1,fork,\(buffer)",
+                "OPENSSL-DTLS-CLIENT:127.0.0.1:\(middle),cafile=\(path)/socat.crt,verify=1,commonname=bench,\(buffer)",
+            ], log: "socat-1.log")
+        return ([first, second], Endpoint(address: .loopbackIPv4, port: entry))
+    }
+
+    private func makeSocatKey() throws {
+        try runToEnd(
+            [
+                "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days",
+                "2",
+                "-subj", "/CN=bench", "-keyout", "\(path)/socat.key", "-out", "\(path)/socat.crt",
+            ], log: "socat-key.log")
+        try write(text("socat.key") + text("socat.crt"), to: "socat.pem")
+    }
+
+    // MARK: - culvert
+
+    func startCulvert(to sink: Endpoint) throws -> ([ChildProcess], Endpoint) {
+        let program = try culvertProgram()
+        for name in ["client", "server"] {
+            try runToEnd(
+                [
+                    program, "keys", "self-signed", "--name", "bench-\(name)", "--certificate", "\(path)/\(name).crt",
+                    "--private-key", "\(path)/\(name).key",
+                ], log: "culvert-keys.log")
+        }
+        let middle = try freePort()
+        let entry = try freePort()
+        try write(
+            config(
+                role: "client", peer: "server", listen: "udp://127.0.0.1:\(entry)",
+                forward: "dtls://127.0.0.1:\(middle)"),
+            to: "client.toml")
+        try write(
+            config(
+                role: "server", peer: "client", listen: "dtls://127.0.0.1:\(middle)", forward: "udp://\(sink)"),
+            to: "server.toml")
+        let processes = try ["client", "server"].map {
+            try start([program, "run", "--config", "\(path)/\($0).toml"], log: "culvert-\($0).log")
+        }
+        return (processes, Endpoint(address: .loopbackIPv4, port: entry))
+    }
+
+    private func culvertProgram() throws -> String {
+        if let culvert { return culvert }
+        let own = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+        let program = own.dropLast("culvert-bench".count) + "culvert"
+        guard FileManager.default.isExecutableFile(atPath: String(program)) else {
+            throw BenchError("there is no \(program); name it with --culvert")
+        }
+        return String(program)
+    }
+
+    private func config(role: String, peer: String, listen: String, forward: String) throws -> String {
+        """
+        [daemon]
+        control_socket = "\(path)/\(role).sock"
+        state_directory = "\(path)/\(role).state"
+        log_format = "text"
+
+        [identity.default]
+        certificate = "\(path)/\(role).crt"
+        private_key = "\(path)/\(role).key"
+
+        [trust.default]
+        ca = "\(path)/\(peer).crt"
+
+        [[tunnel]]
+        name = "bench"
+        listen = "\(listen)"
+        forward = "\(forward)"
+        server_name = "bench-\(peer)"
+
+        """
+    }
+
+    // MARK: - Tools
+
+    private var isRoot: Bool {
+        ((try? FileManager.default.attributesOfItem(atPath: "/proc/self"))?[.ownerAccountID] as? Int) == 0
+    }
+
+    private func text(_ name: String) -> String {
+        (try? String(contentsOfFile: "\(path)/\(name)", encoding: .utf8)) ?? ""
+    }
+
+    private func write(_ text: String, to name: String) throws {
+        guard
+            FileManager.default.createFile(
+                atPath: "\(path)/\(name)", contents: Data(text.utf8), attributes: [.posixPermissions: 0o600])
+        else { throw BenchError("cannot write \(path)/\(name)") }
+    }
+
+    private func start(_ arguments: [String], log: String) throws -> ChildProcess {
+        try ChildProcess(arguments, output: "\(path)/\(log)")
+    }
+
+    private func runToEnd(_ arguments: [String], log: String) throws {
+        let process = try start(arguments, log: log)
+        let status = try wait(for: arguments[0]) { process.isRunning ? nil : process.status }
+        guard status == 0 else {
+            throw BenchError("\(arguments.prefix(3).joined(separator: " ")) failed: \(text(log))")
+        }
+    }
+
+    private func wait<Value>(for what: String, _ attempt: () -> Value?) throws -> Value {
+        let poller = try Poller()
+        let end = MonotonicClock.now + 10_000_000_000
+        while MonotonicClock.now < end {
+            if let value = attempt() { return value }
+            try poller.wait(nanoseconds: 5_000_000) { _ in }
+        }
+        throw BenchError("\(what) was not ready within 10 s")
+    }
+
+    private func freePort() throws -> UInt16 {
+        try UDPSocket.bound(to: Endpoint(address: .loopbackIPv4, port: 0)).localEndpoint.port
+    }
+}
