@@ -84,26 +84,23 @@ final class Workspace {
 
     func startCulvert(to sink: Endpoint) throws -> ([ChildProcess], Endpoint) {
         let program = try culvertProgram()
-        for name in ["client", "server"] {
+        try runToEnd([program, "keys", "ca", "--out", "\(path)/ca"], log: "culvert-keys.log")
+        for role in ["client", "server"] {
             try runToEnd(
                 [
-                    program, "keys", "self-signed", "--name", "bench-\(name)", "--certificate", "\(path)/\(name).crt",
-                    "--private-key", "\(path)/\(name).key",
+                    program, "keys", "issue", "--ca", "\(path)/ca", "--name", "bench-\(role)", "--ip", "127.0.0.1",
+                    "--out", "\(path)/\(role)",
                 ], log: "culvert-keys.log")
         }
         let middle = try freePort()
         let entry = try freePort()
-        try write(
-            config(
-                role: "client", peer: "server", listen: "udp://127.0.0.1:\(entry)",
-                forward: "dtls://127.0.0.1:\(middle)"),
-            to: "client.toml")
-        try write(
-            config(
-                role: "server", peer: "client", listen: "dtls://127.0.0.1:\(middle)", forward: "udp://\(sink)"),
-            to: "server.toml")
-        let processes = try ["client", "server"].map {
-            try start([program, "run", "--config", "\(path)/\($0).toml"], log: "culvert-\($0).log")
+        let roles = [
+            ("client", "udp://127.0.0.1:\(entry)", "dtls://127.0.0.1:\(middle)"),
+            ("server", "dtls://127.0.0.1:\(middle)", "udp://\(sink)"),
+        ]
+        let processes = try roles.map { role, listen, forward in
+            try write(config(role, listen: listen, forward: forward), to: "\(role).toml")
+            return try start([program, "run", "--config", "\(path)/\(role).toml"], log: "culvert-\(role).log")
         }
         return (processes, Endpoint(address: .loopbackIPv4, port: entry))
     }
@@ -118,25 +115,23 @@ final class Workspace {
         return String(program)
     }
 
-    private func config(role: String, peer: String, listen: String, forward: String) throws -> String {
+    private func config(_ role: String, listen: String, forward: String) -> String {
         """
         [daemon]
         control_socket = "\(path)/\(role).sock"
-        state_directory = "\(path)/\(role).state"
-        log_format = "text"
+        state_directory = "\(path)"
 
         [identity.default]
         certificate = "\(path)/\(role).crt"
         private_key = "\(path)/\(role).key"
 
         [trust.default]
-        ca = "\(path)/\(peer).crt"
+        ca = "\(path)/ca.crt"
 
         [[tunnel]]
         name = "bench"
         listen = "\(listen)"
         forward = "\(forward)"
-        server_name = "bench-\(peer)"
 
         """
     }
