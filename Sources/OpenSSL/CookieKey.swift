@@ -21,15 +21,10 @@ public final class CookieKey: MessageAuthentication {
             defer { unsafe EVP_MAC_free(hmac) }
             return unsafe EVP_MAC_CTX_new(hmac)
         }
-        do throws(OpenSSLError) {
-            try OpenSSLError.check("setting an HMAC's key") {
-                unsafe key.bytes.withUnsafeBufferPointer {
-                    unsafe culvert_init_hmac_sha256(context, $0.baseAddress, $0.count)
-                }
+        try OpenSSLError.check("setting an HMAC's key") {
+            unsafe key.bytes.withUnsafeBufferPointer {
+                unsafe culvert_init_hmac_sha256(context, $0.baseAddress, $0.count)
             }
-        } catch {
-            unsafe EVP_MAC_CTX_free(context)
-            throw error
         }
     }
 

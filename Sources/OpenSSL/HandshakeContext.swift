@@ -59,16 +59,11 @@ public final class HandshakeContext: @unchecked Sendable {
         unsafe pointer = try unsafe OpenSSLError.wrap("making a DTLS context") {
             unsafe SSL_CTX_new(role == .client ? DTLS_client_method() : DTLS_server_method())
         }
-        do throws(OpenSSLError) {
-            try setProtocol()
-            try setCiphers()
-            try setCredential()
-            try setTrust()
-            setCallbacks()
-        } catch {
-            unsafe SSL_CTX_free(pointer)
-            throw error
-        }
+        try setProtocol()
+        try setCiphers()
+        try setCredential()
+        try setTrust()
+        setCallbacks()
     }
 
     deinit {
