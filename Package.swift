@@ -23,6 +23,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
     ],
@@ -36,7 +37,10 @@ let package = Package(
         .target(name: "Impairment", swiftSettings: strict),
         .target(name: "DTLS", dependencies: ["Wire"], swiftSettings: strict),
         .target(name: "OpenSSL", dependencies: ["COpenSSL", "Wire", "DTLS"], swiftSettings: lifetimes),
-        .target(name: "Tunnel", dependencies: ["Wire", "DTLS"], swiftSettings: strict),
+        .target(
+            name: "Tunnel",
+            dependencies: ["Wire", "DTLS", .product(name: "HeapModule", package: "swift-collections")],
+            swiftSettings: strict),
         .target(name: "LinuxIO", dependencies: ["CLinux", "Wire"], swiftSettings: lifetimes),
         .target(name: "Configuration", dependencies: ["CTOML", "Wire"], swiftSettings: strict),
         .target(

@@ -21,14 +21,16 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
 
     /// Where in its life an association is.
     public enum State: String, Codable, Sendable {
-        /// Not established yet; datagrams wait in a bounded queue.
+        /// The peer's name is being resolved; datagrams wait in a bounded queue.
+        case resolving
+        /// The handshake is under way; datagrams wait in a bounded queue.
         case handshaking
         /// Datagrams pass.
         case established
         /// The peer was lost or never answered; the next attempt is scheduled.
         case reconnecting
-        /// close_notify was sent or received.
-        case closing
+        /// The peer has closed it; the next datagram begins a new one.
+        case idle
     }
 
     /// A count for each direction: `out` is towards the peer, `in` is from it.
@@ -57,6 +59,8 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
     public var state: State
     /// The peer's address and port: `192.0.2.7:6514`, `[2001:db8::7]:6514`.
     public var peerAddress: String
+    /// At a client, the local sender that it serves.
+    public var sender: String?
     /// Who the peer has proven to be: a certificate's name, a pin or `psk:` and an identity. Absent until then, and when
     /// the tunnel asks no proof of clients.
     public var peerIdentity: String?
@@ -104,6 +108,7 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
     private enum CodingKeys: String, CodingKey {
         case id, tunnel, role, mode, state
         case peerAddress = "peer_address"
+        case sender
         case peerIdentity = "peer_identity"
         case `protocol`, cipher
         case establishedAt = "established_at"

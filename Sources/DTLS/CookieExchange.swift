@@ -23,16 +23,17 @@ public struct CookieExchange<Key: MessageAuthentication> {
     public static var secretLifetime: Duration { .seconds(60) }
 
     private let isRequired: Bool
-    private let makeKey: () -> Key
+    private let makeKey: () -> Key?
     private var current: Key
     private var previous: Key?
     private var rotatedAt: Instant
 
-    /// Where `isRequired` is false, every complete first hello may proceed at once.
-    public init(isRequired: Bool, now: Instant, makeKey: @escaping () -> Key) {
+    /// Begins with `firstKey` and goes on with those of `makeKey`; where that gives none, a key serves longer. Where
+    /// `isRequired` is false, every complete first hello may proceed at once.
+    public init(isRequired: Bool, firstKey: Key, now: Instant, makeKey: @escaping () -> Key?) {
         self.isRequired = isRequired
         self.makeKey = makeKey
-        current = makeKey()
+        current = firstKey
         rotatedAt = now
     }
 
@@ -73,9 +74,9 @@ public struct CookieExchange<Key: MessageAuthentication> {
 
     private mutating func rotate(_ now: Instant) {
         let age = now - rotatedAt
-        guard age >= CookieExchange.secretLifetime else { return }
+        guard age >= CookieExchange.secretLifetime, let fresh = makeKey() else { return }
         previous = age < CookieExchange.secretLifetime * 2 ? current : nil
-        current = makeKey()
+        current = fresh
         rotatedAt = now
     }
 

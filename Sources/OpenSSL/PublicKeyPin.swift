@@ -34,6 +34,12 @@ public struct PublicKeyPin: Hashable, Sendable, CustomStringConvertible {
         self.init(digest: digest.span)
     }
 
+    /// Takes a digest's 32 bytes; nil for another number of them.
+    public init?(bytes: [UInt8]) {
+        guard bytes.count == 32 else { return nil }
+        self.init(digest: bytes.span)
+    }
+
     /// Hashes a DER SubjectPublicKeyInfo.
     init(subjectPublicKeyInfo der: UnsafeBufferPointer<UInt8>) throws(OpenSSLError) {
         var digest = [UInt8](repeating: 0, count: 32)

@@ -13,14 +13,6 @@ public import Wire
 /// The client side of one tunnel on one worker. It has no socket and no clock: its owner brings datagrams, time and
 /// resolved names, and does what ``DatagramOutput`` and the events say.
 public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput> {
-    /// What is known of the forward address.
-    public enum Target: Sendable {
-        /// A numeric address.
-        case endpoint(Endpoint)
-        /// A name, resolved through ``DatagramOutput/resolve()``.
-        case name(String)
-    }
-
     private struct Flow {
         var serial: UInt64 = 0
         var state = AssociationSnapshot.State.idle
@@ -38,12 +30,12 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
     /// Drops that belong to no association that is still there, and what ended associations carried.
     public private(set) var counters = TunnelCounters()
 
-    private let target: Target
+    private let target: ForwardTarget
     private let limits: TunnelLimits
     private let policy: ReconnectPolicy
     private let access: AccessList
     private let output: Output
-    private let makeEngine: (Endpoint) -> Engine?
+    private let makeEngine: (Int) -> Engine?
     private var random: SplitMix64
 
     private var flows: FlowTable<Flow>
@@ -58,11 +50,11 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
     private var nextSerial: UInt64 = 1
     private var events: [TunnelEvent] = []
 
-    /// Makes a tunnel without flows. `makeEngine` gives a fresh engine for each attempt, or nil where there is none to
-    /// be had; `access` restricts who the server may be beyond what its certificate proves.
+    /// Makes a tunnel without flows. `makeEngine` gives a fresh engine for each attempt, whose flights' datagrams have at
+    /// most so many bytes, or nil where there is none to be had; `access` restricts who the server may be beyond what its certificate proves.
     public init(
-        target: Target, limits: TunnelLimits, policy: ReconnectPolicy, access: AccessList, output: Output, seed: UInt64,
-        makeEngine: @escaping (Endpoint) -> Engine?
+        target: ForwardTarget, limits: TunnelLimits, policy: ReconnectPolicy, access: AccessList, output: Output, seed: UInt64,
+        makeEngine: @escaping (_ datagramSize: Int) -> Engine?
     ) {
         self.target = target
         self.limits = limits
@@ -145,8 +137,8 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
     }
 
     /// Counts datagrams of a flow that the system did not send.
-    public func handleSendFailure(_ flow: FlowID, _ failure: SendFailure, count: Int) {
-        if let index = flows.index(of: flow), let association = flows[index].association {
+    public func handleSendFailure(_ flow: FlowID?, _ failure: SendFailure, count: Int) {
+        if let flow, let index = flows.index(of: flow), let association = flows[index].association {
             association.countDrop(failure.reason, count)
         } else {
             counters.drops.add(failure.reason, count)
@@ -317,11 +309,10 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
             retry(index, now: now)
             return
         }
-        guard let engine = makeEngine(remote) else {
+        guard let engine = makeEngine(remote.datagramSize(linkMTU: 1500)) else {
             retry(index, now: now)
             return
         }
-        engine.datagramSize = remote.datagramSize(linkMTU: 1500)
         // With other addresses to try, a silent one is given up sooner.
         let association = Association(engine: engine, maximumTimeouts: addresses.count > 1 ? 3 : 6, now: now)
         flows[index].association = association

@@ -40,9 +40,16 @@ public protocol DatagramOutput: AnyObject {
         _ flow: FlowID?, to destination: Endpoint, from source: IPAddress, maximum: Int,
         write: (inout MutableRawSpan) -> Int?)
 
-    /// Has the tunnel's forward name resolved off the data path; the answer comes by `handleAddresses`. Only clients
-    /// ask.
+    /// Has the tunnel's forward name resolved off the data path; the answer comes by `handleAddresses`.
     func resolve()
+}
+
+/// What is known of a tunnel's forward address.
+public enum ForwardTarget: Sendable {
+    /// A numeric address.
+    case endpoint(Endpoint)
+    /// A name, resolved through ``DatagramOutput/resolve()``.
+    case name(String)
 }
 
 /// Why the system did not send a datagram.

@@ -28,12 +28,14 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
     /// Drops that belong to no association that is still there, and what ended associations carried.
     public private(set) var counters = TunnelCounters()
 
-    private let target: Endpoint
+    private let target: ForwardTarget
     private let limits: TunnelLimits
     private let access: AccessList
     private let output: Output
-    private let makeEngine: () -> Engine?
+    private let makeEngine: (Int) -> Engine?
 
+    private var address: Endpoint?
+    private var askedAt: Instant?
     private var cookies: CookieExchange<Key>
     private var flows: FlowTable<Flow>
     private var deadlines = DeadlineQueue()
@@ -44,16 +46,18 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
     /// Makes a tunnel without associations. `makeEngine` gives a fresh engine for each handshake, or nil where there
     /// is none to be had; its engines must expect a hello as `cookieExchange` has it.
     public init(
-        target: Endpoint, limits: TunnelLimits, access: AccessList, cookieExchange: Bool, output: Output, now: Instant,
-        makeKey: @escaping () -> Key, makeEngine: @escaping () -> Engine?
+        target: ForwardTarget, limits: TunnelLimits, access: AccessList, cookieExchange: Bool, firstKey: Key,
+        output: Output, now: Instant, makeKey: @escaping () -> Key?, makeEngine: @escaping (_ datagramSize: Int) -> Engine?
     ) {
         self.target = target
         self.limits = limits
         self.access = access
         self.output = output
         self.makeEngine = makeEngine
-        cookies = CookieExchange(isRequired: cookieExchange, now: now, makeKey: makeKey)
+        cookies = CookieExchange(isRequired: cookieExchange, firstKey: firstKey, now: now, makeKey: makeKey)
         flows = FlowTable(vacant: Flow(), granularity: limits.granularity)
+        if case .endpoint(let endpoint) = target { address = endpoint }
+        refreshAddress(now: now)
     }
 
     /// How many peers have an association or a handshake under way.
@@ -90,6 +94,15 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
             association.seal(datagram, into: &buffer)
         }
         if association.needsAttention { serve(index, now: now) }
+    }
+
+    /// Takes the answer to ``DatagramOutput/resolve()``; empty when there was none. Associations to come use it.
+    public func handleAddresses(_ resolved: [Endpoint]) {
+        if let first = resolved.first {
+            address = first
+        } else if case .name(let name) = target {
+            events.append(.unresolved(name, retryIn: Self.resolutionInterval))
+        }
     }
 
     /// Counts datagrams of a flow that the system did not send.
@@ -196,11 +209,12 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
         with datagram: inout MutableRawSpan, _ hello: AuthenticationTag, from source: Endpoint, to local: IPAddress,
         known: Int32?, now: Instant
     ) {
-        guard makeRoomForHandshake(besides: known, now: now), let engine = makeEngine() else {
+        guard makeRoomForHandshake(besides: known, now: now),
+            let engine = makeEngine(source.datagramSize(linkMTU: 1500))
+        else {
             counters.drops.add(.limit)
             return
         }
-        engine.datagramSize = source.datagramSize(linkMTU: 1500)
         let association = Association(engine: engine, now: now)
         let index: Int32
         if let known {
@@ -316,8 +330,9 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
                 transmit(association, index)
                 return
             }
-            guard output.open(flows.id(index), to: target) else {
-                events.append(.noSocket(target))
+            refreshAddress(now: now)
+            guard let address, output.open(flows.id(index), to: address) else {
+                if let address { events.append(.noSocket(address)) }
                 association.close()
                 transmit(association, index)
                 return
@@ -329,6 +344,16 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
         flows.move(index, to: .settled, now: now)
         association.accept(now: now) { forward($0, index) }
     }
+
+    /// Has the target's name resolved anew when what is known of it is old.
+    private func refreshAddress(now: Instant) {
+        guard case .name = target else { return }
+        if let askedAt, now - askedAt < Self.resolutionInterval { return }
+        askedAt = now
+        output.resolve()
+    }
+
+    private static var resolutionInterval: Duration { .seconds(5) }
 
     private func makeRoomForAssociation(now: Instant) -> Bool {
         guard flows.count(in: .settled) >= limits.maximumAssociations else { return true }

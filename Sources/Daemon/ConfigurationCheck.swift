@@ -1,0 +1,17 @@
+// `culvert check`: the config and every file that it names, without starting anything.
+
+public import Configuration
+
+/// Checks a configuration as the daemon would before it starts.
+public enum ConfigurationCheck {
+    /// Reads the config at `path` and every file that it names.
+    ///
+    /// - Returns: everything that is wrong or doubtful, and the configuration if it can be run.
+    public static func run(path: String) -> (configuration: Configuration?, diagnostics: [Diagnostic]) {
+        let (configuration, diagnostics) = ConfigurationLoader.load(path: path)
+        guard let configuration else { return (nil, diagnostics) }
+        var credentials = Credentials()
+        let plans = credentials.plans(for: configuration)
+        return (plans == nil ? nil : configuration, diagnostics + credentials.diagnostics)
+    }
+}

@@ -1,0 +1,121 @@
+// What happens in a tunnel, told in lines that say who, what, why and what to do.
+
+import Configuration
+import DTLS
+import LinuxIO
+import Logging
+import OpenSSL
+import Synchronization
+import Tunnel
+import Wire
+
+/// One tunnel's log on one worker.
+final class TunnelLog: Sendable {
+    private let log: DaemonLog
+    private let forward: String
+    private let throttle = Mutex(LogThrottle())
+
+    init(_ plan: TunnelPlan, _ log: DaemonLog) {
+        self.log = log.of(tunnel: plan.name)
+        forward = "\(plan.settings.forward.value)"
+    }
+
+    /// Tells of everything that a core has to tell.
+    func tell(_ events: [TunnelEvent]) {
+        for event in events { tell(event) }
+    }
+
+    /// Tells how a resolution went.
+    func resolved(_ result: Result<[Endpoint], ResolutionError>) {
+        switch result {
+        case .success(let addresses):
+            log.write(.debug, "resolved \(forward): \(addresses.map(\.description).joined(separator: ", "))")
+        case .failure(let error):
+            say(.warning, "resolution", "cannot resolve \(error)")
+        }
+    }
+
+    /// Tells that nobody listens at `remote`, as ICMP has it, which may be anybody's word.
+    func refused(by remote: Endpoint?) {
+        guard let remote else { return }
+        say(.notice, "refused \(remote)", "nothing listens at \(remote), or a firewall refuses (ICMP unreachable)")
+    }
+
+    /// Makes an engine, or tells why there is none.
+    func engine<Engine>(_ make: () throws(OpenSSLError) -> Engine) -> Engine? {
+        do {
+            return try make()
+        } catch {
+            say(.error, "engine", "cannot begin a handshake: \(error)")
+            return nil
+        }
+    }
+
+    private func tell(_ event: TunnelEvent) {
+        switch event {
+        case .established(let peer, let sender, let description):
+            let by = sender.map { " for \($0)" } ?? ""
+            let milliseconds = description.handshakeDuration.nanoseconds / 1_000_000
+            log.write(
+                .info,
+                "association with \(peer) established\(by): \(description.peer), \(description.cipherSuite), \(milliseconds) ms",
+                ["event": "established", "peer": "\(peer)", "identity": "\(description.peer)"])
+        case .handshakeFailed(let peer, let failure, let retryIn):
+            let next = retryIn.map { "; next attempt in \(Self.text($0))" } ?? ""
+            say(
+                .warning, "failed \(peer.address) \(failure)", "handshake with \(peer) failed: \(failure)\(next)",
+                ["event": "handshake_failed", "peer": "\(peer)"])
+        case .refused(let peer, let identity):
+            say(
+                .warning, "refused \(identity)",
+                "refused \(peer): \(identity) is not in allow_peers; add it there if it should be let in",
+                ["event": "refused", "peer": "\(peer)", "identity": "\(identity)"])
+        case .ended(let peer, let identity, let end):
+            let who = identity.map { " (\($0))" } ?? ""
+            log.write(
+                .info, "association with \(peer)\(who) ended: \(Self.text(end))",
+                ["event": "ended", "peer": "\(peer)"])
+        case .unresolved(let name, let retryIn):
+            say(.warning, "unresolved", "no address for \(name); next attempt in \(Self.text(retryIn))")
+        case .oversize(let sender, let byteCount):
+            say(
+                .warning, "oversize \(sender)",
+                """
+                dropped a datagram of \(byteCount) bytes from \(sender): a DTLS record carries at most \
+                \(RecordHeader.maximumPlaintextLength); make the application send smaller ones
+                """, ["event": "oversize"])
+        case .expired(let endpoint):
+            log.write(.debug, "flow of \(endpoint) expired", ["event": "expired", "flow": "\(endpoint)"])
+        case .limit(let limit, let evicted):
+            let effect = evicted.map { "\($0), idle for the longest, gave way" } ?? "none is idle, so a new one was refused"
+            say(
+                .warning, "limit \(limit)", "\(limit.rawValue) is reached: \(effect); raise it if this load is expected",
+                ["event": "limit"])
+        case .noSocket(let remote):
+            say(.error, "socket", "cannot open a socket to \(remote): out of file descriptors, or no route to it")
+        }
+    }
+
+    private func say(
+        _ level: LogLevel, _ subject: String, _ text: @autoclosure () -> String, _ fields: [String: String] = [:]
+    ) {
+        let now = Instant(nanoseconds: MonotonicClock.now)
+        guard let line = throttle.withLock({ $0.admit(subject, text(), now: now) }) else { return }
+        log.write(level, line, fields)
+    }
+
+    private static func text(_ duration: Duration) -> String {
+        let milliseconds = duration.nanoseconds / 1_000_000
+        return milliseconds < 1000 ? "\(milliseconds) ms" : "\((milliseconds + 500) / 1000) s"
+    }
+
+    private static func text(_ end: AssociationEnd) -> String {
+        switch end {
+        case .handshakeFailed(let failure): "\(failure)"
+        case .closedByPeer: "the peer closed it"
+        case .alert(let alert): "the peer sent alert \(alert)"
+        case .closed: "closed by this end"
+        case .exhausted: "all sequence numbers are used"
+        }
+    }
+}

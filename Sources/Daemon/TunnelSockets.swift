@@ -1,0 +1,132 @@
+// The sockets of one tunnel on one worker: the shared one that it listens on, and one for each flow.
+
+import Glibc
+import LinuxIO
+import Tunnel
+import Wire
+
+/// Sends a tunnel's datagrams through its worker's batch.
+final class TunnelSockets: DatagramOutput {
+    /// Datagrams in a row that the system did not send, and whose they were.
+    struct Failure {
+        let flow: FlowID?
+        let failure: SendFailure
+        let count: Int
+    }
+
+    /// The socket that the tunnel listens on.
+    let shared: UDPSocket
+
+    private let number: UInt16
+    private let poller: Poller
+    private let batch: SendBatch
+    private let fragmentation: UDPSocket.Fragmentation
+    private let startResolving: () -> Void
+    /// By a flow's place; the generation is of the flow that opened the socket.
+    private var flowSockets: ContiguousArray<(socket: UDPSocket, generation: UInt32)?> = []
+    private var failures: [Failure] = []
+
+    /// `number` is the tunnel's on its worker, `fragmentation` what holds for its flows' sockets.
+    init(
+        number: UInt16, shared: UDPSocket, poller: Poller, batch: SendBatch,
+        fragmentation: UDPSocket.Fragmentation, startResolving: @escaping () -> Void
+    ) throws(SystemError) {
+        self.number = number
+        self.shared = shared
+        self.poller = poller
+        self.batch = batch
+        self.fragmentation = fragmentation
+        self.startResolving = startResolving
+        try poller.add(shared.descriptor, token: PollToken.shared(tunnel: number).rawValue)
+    }
+
+    /// The flow's own socket, if it is still that flow's.
+    func socket(of index: Int32, generation: UInt16) -> (flow: FlowID, socket: UDPSocket)? {
+        guard index >= 0, Int(index) < flowSockets.count, let entry = flowSockets[Int(index)],
+            UInt16(truncatingIfNeeded: entry.generation) == generation
+        else { return nil }
+        return (FlowID(index: index, generation: entry.generation), entry.socket)
+    }
+
+    /// Sends what has been written, and answers what the system did not take.
+    func flush() -> [Failure] {
+        collect()
+        defer { failures = [] }
+        return failures
+    }
+
+    // MARK: DatagramOutput
+
+    func open(_ flow: FlowID, to remote: Endpoint) -> Bool {
+        close(flow)
+        do {
+            var options = UDPSocket.Options.perFlow
+            options.receiveBufferBytes = Self.flowBufferBytes
+            options.sendBufferBytes = Self.flowBufferBytes
+            let socket = try UDPSocket.connected(to: remote, options: options)
+            try socket.setFragmentation(fragmentation)
+            try poller.add(socket.descriptor, token: PollToken.flow(flow, tunnel: number).rawValue)
+            while flowSockets.count <= Int(flow.index) { flowSockets.append(nil) }
+            flowSockets[Int(flow.index)] = (socket, flow.generation)
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    func close(_ flow: FlowID) {
+        guard Int(flow.index) < flowSockets.count, let entry = flowSockets[Int(flow.index)],
+            entry.generation == flow.generation
+        else { return }
+        // What was written for it goes out first: the batch knows sockets by number only.
+        collect()
+        flowSockets[Int(flow.index)] = nil
+        entry.socket.close()
+    }
+
+    func send(_ flow: FlowID, maximum: Int, write: (inout MutableRawSpan) -> Int?) {
+        guard Int(flow.index) < flowSockets.count, let entry = flowSockets[Int(flow.index)],
+            entry.generation == flow.generation
+        else {
+            failures.append(Failure(flow: flow, failure: .unreachable, count: 1))
+            return
+        }
+        batch.append(on: entry.socket, token: UInt32(bitPattern: flow.index), maximum: maximum, write: write)
+    }
+
+    func sendShared(
+        _ flow: FlowID?, to destination: Endpoint, from source: IPAddress, maximum: Int,
+        write: (inout MutableRawSpan) -> Int?
+    ) {
+        batch.append(
+            on: shared, to: destination, from: source.isUnspecified ? nil : source,
+            token: flow.map { UInt32(bitPattern: $0.index) } ?? .max, maximum: maximum, write: write)
+    }
+
+    func resolve() { startResolving() }
+
+    // MARK: Failures
+
+    private func collect() {
+        batch.flush { token, count, code in
+            let index = Int32(bitPattern: token)
+            let generation = index >= 0 && Int(index) < flowSockets.count ? flowSockets[Int(index)]?.generation : nil
+            let flow = generation.map { FlowID(index: index, generation: $0) }
+            failures.append(Failure(flow: flow, failure: SendFailure(code), count: count))
+        }
+    }
+
+    /// Room for a burst of some thousand datagrams; only what is waiting is ever allocated.
+    private static let flowBufferBytes = 4 << 20
+}
+
+extension SendFailure {
+    /// Sorts an errno of a send.
+    init(_ code: CInt) {
+        switch code {
+        case EMSGSIZE: self = .tooLarge
+        case EAGAIN, ENOBUFS, ENOMEM: self = .noRoom
+        default: self = .unreachable
+        }
+    }
+}
