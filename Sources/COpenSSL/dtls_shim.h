@@ -46,6 +46,12 @@ static inline void culvert_disable_session_cache(SSL_CTX *context)
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
 }
 
+/* The chain that is shown is the one that was set, and not made up from what is trusted. */
+static inline void culvert_disable_chain_building(SSL_CTX *context)
+{
+    SSL_CTX_set_mode(context, SSL_MODE_NO_AUTO_CHAIN);
+}
+
 static inline int culvert_add_chain_certificate(SSL_CTX *context, X509 *certificate)
 {
     return (int)SSL_CTX_add1_chain_cert(context, certificate);

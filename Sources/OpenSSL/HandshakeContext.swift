@@ -113,6 +113,8 @@ public final class HandshakeContext: @unchecked Sendable {
 
     private func setCredential() throws(OpenSSLError) {
         guard let credential = options.credential else { return }
+        // A root in the flight would be bytes for nothing: who does not have it does not believe it.
+        unsafe culvert_disable_chain_building(pointer)
         try OpenSSLError.check("using the certificate of \(credential.certificate.subject)") {
             unsafe SSL_CTX_use_certificate(pointer, credential.certificate.pointer)
         }
