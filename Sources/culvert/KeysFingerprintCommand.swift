@@ -31,7 +31,7 @@ struct KeysFingerprintCommand: ParsableCommand {
             if pinOnly { return print(key.pin) }
             print("private key \(key.keyType)")
             print("pin         \(key.pin)")
-            for problem in loaded.problems { print("\(problem.severity): \(problem)") }
+            for problem in loaded.problems { printError("\(problem.severity): \(problem)") }
         }
     }
 

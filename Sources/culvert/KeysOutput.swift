@@ -58,7 +58,7 @@ enum KeyFiles {
     static func unwrap<Value>(_ loaded: Loaded<Value>) throws -> Value {
         let error = loaded.problems.first { $0.severity == .error }
         for problem in loaded.problems where problem != error {
-            print("\(problem.severity == .error ? "error" : "warning"): \(problem)")
+            printError("\(problem.severity): \(problem)")
         }
         if let error { throw error }
         guard let value = loaded.value else { throw ExitCode.failure }

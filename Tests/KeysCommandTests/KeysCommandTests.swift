@@ -26,6 +26,8 @@ private final class Bench: Sendable {
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = [program] + arguments
         process.currentDirectoryURL = URL(fileURLWithPath: path)
+        // Under the address sanitizer, what ArgumentParser leaks on a usage error would replace the exit status.
+        process.environment = ProcessInfo.processInfo.environment.merging(["ASAN_OPTIONS": "detect_leaks=0"]) { $1 }
         let pipe = Pipe()
         process.standardOutput = pipe
         process.standardError = pipe
