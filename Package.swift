@@ -62,7 +62,7 @@ let package = Package(
         .executableTarget(
             name: "culvert",
             dependencies: [
-                "Daemon", "Configuration", "OpenSSL",
+                "Daemon", "Configuration", "OpenSSL", "LinuxIO",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

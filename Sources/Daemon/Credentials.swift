@@ -10,7 +10,7 @@ struct Credentials {
     /// What was found wrong, warnings included.
     private(set) var diagnostics: [Diagnostic] = []
 
-    private let keyLog: (@Sendable (String) -> Void)?
+    private let keyLog: KeyLog?
     private var credentials: [String: Credential] = [:]
     private var anchors: [String: TrustAnchors] = [:]
     private var tables: [String: PreSharedKeys] = [:]
@@ -18,8 +18,8 @@ struct Credentials {
     private var seen: Set<String> = []
     private let now = Int64(time(nil))
 
-    /// `keyLog` gets the lines of SSLKEYLOGFILE's format.
-    init(keyLog: (@Sendable (String) -> Void)? = nil) {
+    /// `keyLog` gets the secrets of every association.
+    init(keyLog: KeyLog? = nil) {
         self.keyLog = keyLog
     }
 
@@ -49,7 +49,7 @@ struct Credentials {
         options.requiresPeerCertificate = tunnel.role == .client || tunnel.requireClientCertificate
         options.ciphers = tunnel.ciphers.joined(separator: ":")
         options.requiresExtendedMasterSecret = tunnel.requireExtendedMasterSecret
-        options.keyLog = keyLog
+        if let keyLog { options.keyLog = { keyLog.write($0) } }
         do {
             return try HandshakeContext(tunnel.role == .client ? .client : .server, options)
         } catch {

@@ -2,7 +2,7 @@
 // its back. Lines never hold keys.
 
 import FoundationEssentials
-import Glibc
+import LinuxIO
 public import Logging
 
 /// How grave a line is.
@@ -19,7 +19,7 @@ public enum LogForm: Sendable {
 
     /// What suits the process's standard error: the journal, if that is where it leads.
     public static var automatic: LogForm {
-        unsafe getenv("JOURNAL_STREAM") == nil ? .text : .journal
+        Environment.value("JOURNAL_STREAM") == nil ? .text : .journal
     }
 }
 
@@ -62,15 +62,7 @@ private struct LineHandler: LogHandler {
 
     func log(event: LogEvent) {
         let fields = metadata.merging(event.metadata ?? [:]) { $1 }
-        var line = form.line(event.level, "\(event.message)", fields)
-        line.append("\n")
-        var bytes = Array(line.utf8)[...]
-        while !bytes.isEmpty {
-            let written = unsafe bytes.withUnsafeBytes { unsafe Glibc.write(2, $0.baseAddress, $0.count) }
-            // A log that cannot be written must not stop the daemon.
-            guard written > 0 || errno == EINTR else { return }
-            bytes = bytes.dropFirst(max(written, 0))
-        }
+        LineFile.standardError.write(form.line(event.level, "\(event.message)", fields))
     }
 }
 
@@ -94,7 +86,8 @@ extension LogForm {
     }
 
     private static func printable(_ text: String) -> String {
-        String(String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? "?" : $0 }))
+        String(
+            String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? "?" : $0 }))
     }
 
     /// sd-daemon(3)'s levels, which are syslog's.

@@ -22,9 +22,11 @@ final class Resolver: Sendable {
         }
         guard isFirst else { return }
         let thread = try? NativeThread.start(name: "resolver") { [self] in
-            finish(address, Result { () throws(ResolutionError) in
-                try NameResolver.addresses(of: host, port: address.port)
-            })
+            finish(
+                address,
+                Result { () throws(ResolutionError) in
+                    try NameResolver.addresses(of: host, port: address.port)
+                })
         }
         guard thread == nil else { return }
         finish(address, .failure(ResolutionError(host: host, reason: "no thread to be had", isTemporary: true)))

@@ -50,7 +50,7 @@ public struct Supervisor {
             log.write(.warning, "cannot raise the limit on open files; each flow needs one")
         }
         let keyLog = try KeyLog.fromEnvironment(log)
-        var credentials = Credentials(keyLog: keyLog.map { keyLog in { keyLog.write($0) } })
+        var credentials = Credentials(keyLog: keyLog)
         let plans = credentials.plans(for: configuration)
         for diagnostic in credentials.diagnostics where diagnostic.severity == .warning || plans == nil {
             log.write(diagnostic.severity == .error ? .error : .warning, "\(diagnostic)")
@@ -78,7 +78,9 @@ public struct Supervisor {
     }
 
     private func waitForEnd(_ signals: SignalSource) {
-        guard let poller = try? Poller(capacity: 1), (try? poller.add(signals.descriptor, token: 0)) != nil else { return }
+        guard let poller = try? Poller(capacity: 1), (try? poller.add(signals.descriptor, token: 0)) != nil else {
+            return
+        }
         while true {
             guard (try? poller.wait(nanoseconds: nil) { _ in }) != nil else { return }
             while let signal = signals.next() {

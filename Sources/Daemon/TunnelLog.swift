@@ -87,9 +87,11 @@ final class TunnelLog: Sendable {
         case .expired(let endpoint):
             log.write(.debug, "flow of \(endpoint) expired", ["event": "expired", "flow": "\(endpoint)"])
         case .limit(let limit, let evicted):
-            let effect = evicted.map { "\($0), idle for the longest, gave way" } ?? "none is idle, so a new one was refused"
+            let effect =
+                evicted.map { "\($0), idle for the longest, gave way" } ?? "none is idle, so a new one was refused"
             say(
-                .warning, "limit \(limit)", "\(limit.rawValue) is reached: \(effect); raise it if this load is expected",
+                .warning, "limit \(limit)",
+                "\(limit.rawValue) is reached: \(effect); raise it if this load is expected",
                 ["event": "limit"])
         case .noSocket(let remote):
             say(.error, "socket", "cannot open a socket to \(remote): out of file descriptors, or no route to it")

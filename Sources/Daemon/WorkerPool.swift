@@ -69,7 +69,8 @@ final class WorkerPool {
                 let worker: Worker
                 do throws(WorkerFailure) {
                     worker = try Worker(
-                        number: number, plans: plans, isAlone: count == 1, mailbox: mailbox, resolver: resolver, log: log)
+                        number: number, plans: plans, isAlone: count == 1, mailbox: mailbox, resolver: resolver,
+                        log: log)
                 } catch {
                     start.result.withLock { $0 = .failure(error) }
                     start.done.signal()

@@ -12,6 +12,13 @@ public struct ResolutionError: Error, Equatable, Sendable, CustomStringConvertib
     /// Whether asking again later may help.
     public let isTemporary: Bool
 
+    /// Makes an error.
+    public init(host: String, reason: String, isTemporary: Bool) {
+        self.host = host
+        self.reason = reason
+        self.isTemporary = isTemporary
+    }
+
     /// `collector.example.net: Name or service not known`.
     public var description: String { "\(host): \(reason)" }
 }

@@ -1,6 +1,7 @@
 // `culvert check`: everything that is wrong with a config, in one go.
 
 import ArgumentParser
+import Configuration
 import Daemon
 
 /// Checks the config and the files that it names.

@@ -1,0 +1,48 @@
+// Lines of text to a descriptor: the log and the key log. Each line is one write, so that lines of several threads do
+// not tear each other apart.
+
+internal import Glibc
+
+/// Where lines go.
+public final class LineFile: Sendable {
+    /// The process's standard error.
+    public static let standardError = LineFile(descriptor: 2, isOwned: false)
+
+    private let descriptor: CInt
+    private let isOwned: Bool
+
+    /// Opens `path` for appending; a new file is for its owner's eyes only.
+    public convenience init(appendingTo path: String) throws(SystemError) {
+        let descriptor = unsafe open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw .last("open", path) }
+        self.init(descriptor: descriptor, isOwned: true)
+    }
+
+    private init(descriptor: CInt, isOwned: Bool) {
+        self.descriptor = descriptor
+        self.isOwned = isOwned
+    }
+
+    deinit {
+        if isOwned { close(descriptor) }
+    }
+
+    /// Writes `line` and its end. What cannot be written is lost: nobody may be stopped by a full disk under its log.
+    public func write(_ line: String) {
+        var bytes = Array("\(line)\n".utf8)[...]
+        while !bytes.isEmpty {
+            let written = unsafe bytes.withUnsafeBytes { unsafe Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            guard written > 0 || errno == EINTR else { return }
+            bytes = bytes.dropFirst(max(written, 0))
+        }
+    }
+}
+
+/// The process's environment.
+public enum Environment {
+    /// The value of a variable; nil where it is not set or empty.
+    public static func value(_ name: String) -> String? {
+        guard let value = unsafe getenv(name), unsafe value.pointee != 0 else { return nil }
+        return unsafe String(cString: value)
+    }
+}
