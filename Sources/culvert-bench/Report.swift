@@ -10,8 +10,20 @@ struct Samples: Encodable {
     /// The middle value; the lower of the two middle ones for an even count; nil without values.
     var median: Double? { values.isEmpty ? nil : values.sorted()[(values.count - 1) / 2] }
 
+    /// Adds a repetition; what is not a number, as the cost of datagrams that never arrived, is left out.
     mutating func add(_ value: Double) {
-        values.append(value)
+        if value.isFinite { values.append(value) }
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encodeIfPresent(median, forKey: .median)
+        try container.encode(values, forKey: .values)
+    }
+
+    private enum CodingKeys: CodingKey {
+        case median
+        case values
     }
 
     /// `MEDIAN [LOWEST..HIGHEST]`, divided by `unit`.
@@ -59,11 +71,11 @@ struct Report: Encodable {
     /// The report as text for people.
     func text() -> String {
         var lines = ["", "\(machine); \(repetitions) x \(fixed(trialSeconds, digits: 1)) s, median [range]", ""]
-        lines += rateTable() + [""] + roundTripTable() + [""] + ratioTable()
+        for table in [rateTable(), roundTripTable(), ratioTable()] where table.count > 1 { lines += table + [""] }
         for (contender, reason) in absent.sorted(by: { $0.key < $1.key }) {
-            lines += ["", "\(contender): not measured: \(reason)"]
+            lines.append("\(contender): not measured: \(reason)")
         }
-        return lines.joined(separator: "\n") + "\n"
+        return lines.joined(separator: "\n")
     }
 
     private func rateTable() -> [String] {
@@ -110,7 +122,7 @@ struct Report: Encodable {
                 ])
             }
         }
-        return rows.count > 1 ? table(rows) : []
+        return table(rows)
     }
 
     private func difference(_ samples: Samples, _ base: Samples?) -> String {

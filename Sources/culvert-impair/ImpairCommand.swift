@@ -11,8 +11,8 @@ struct ImpairCommand: ParsableCommand {
         commandName: "culvert-impair",
         abstract: "A UDP proxy that does to datagrams what bad networks do.",
         discussion: """
-            Each option applies to both directions. --up (towards --forward) and --down (back to the senders) take a
-            list of the same names and settle one direction, for example --drop 5% --down drop=20%,mtu=576.
+            Each option applies to both directions. --up (towards --forward) and --down (back to the senders) take a \
+            list of the same names and settle one direction, for example --drop 5% --down drop=20%,mtu=576. \
             The same --seed makes the same random choices again. Ends on SIGINT or SIGTERM with its counters.
             """)
 
