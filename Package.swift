@@ -80,5 +80,29 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
+
+        .target(name: "CVirtualTime", path: "Tests/CVirtualTime"),
+        .target(name: "TestSupport", dependencies: ["Wire"], path: "Tests/TestSupport"),
+        .testTarget(name: "WireTests", dependencies: ["Wire"]),
+        .testTarget(name: "DTLSTests", dependencies: ["Wire", "DTLS"]),
+        .testTarget(name: "TunnelTests", dependencies: ["Wire", "DTLS", "Tunnel"]),
+        .testTarget(name: "ImpairmentTests", dependencies: ["Impairment"]),
+        .testTarget(name: "LinuxIOTests", dependencies: ["LinuxIO", "Wire"]),
+        .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Wire"]),
+        .testTarget(name: "OpenSSLTests", dependencies: ["OpenSSL", "DTLS", "Wire", "CVirtualTime"]),
+        .testTarget(
+            name: "ControlTests",
+            dependencies: [
+                "Control",
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+            ]),
+        .testTarget(
+            name: "SimulatorTests",
+            dependencies: ["Wire", "DTLS", "OpenSSL", "Tunnel", "Impairment", "CVirtualTime"]),
+        .testTarget(name: "KeysCommandTests", dependencies: ["culvert"]),
+        .testTarget(name: "ImpairTests", dependencies: ["culvert-impair", "LinuxIO", "Wire"]),
+        .testTarget(name: "BenchTests", dependencies: ["culvert-bench"]),
+        .testTarget(name: "InteropTests", dependencies: ["TestSupport", "Control", "culvert", "culvert-impair"]),
+        .testTarget(name: "EndToEndTests", dependencies: ["TestSupport", "Control", "Wire", "culvert", "culvert-impair"]),
     ]
 )

@@ -25,6 +25,41 @@ struct SyntaxTests {
         #expect(check(text) == [expected])
     }
 
+    @Test(arguments: [
+        ("x = ä", 5), ("ä = 1", 1), ("x = 1 ä", 7), ("x =\u{a0}1", 4), ("x = 1\u{2028}y = 2", 6), ("x = 1\u{feff}", 6),
+        ("[ä]", 2), ("x = [1 α]", 8), ("x = \u{85}1", 5),
+    ])
+    func `letters beyond ASCII and foreign spaces stand in strings and comments only`(text: String, column: Int) {
+        let found = check(text)
+        #expect(found.count == 1)
+        #expect(found.first?.hasPrefix("c.toml:1:\(column): error: not valid TOML: ") == true, "\(found)")
+    }
+
+    @Test(arguments: [
+        ("[daemon]\n[=]\nx = 1", 2, 2, "="), ("# ä\n[ä]", 2, 2, "ä"), ("[[α.b]]\n", 1, 3, "α"),
+        ("\n\n[a]\n[ 😀😀]\n", 4, 3, "😀"),
+    ])
+    func `a table's heading that begins wrongly has its place`(text: String, line: Int, column: Int, character: String)
+    {
+        let found = check(text).filter { !$0.contains("unknown key") }
+        #expect(found == ["c.toml:\(line):\(column): error: not valid TOML: unexpected '\(character)'"])
+    }
+
+    @Test func `letters beyond ASCII are kept in strings`() throws {
+        let text =
+            preamble.replacing("a.crt", with: "schlüssel α\u{a0}😀.crt")
+            + "[[tunnel]] # äöü\u{2028}\nname = 'a'\nlisten = 'udp://127.0.0.1:5'\n"
+            + "forward = \"\"\"\\\n  \\\n  dtls://h:6\"\"\"\n"
+        let configuration = try parsed(text)
+        guard case .certificate(let file, _)? = configuration.identities.first?.credential else {
+            Issue.record("no certificate")
+            return
+        }
+        #expect(file.value == "schlüssel α\u{a0}😀.crt")
+        #expect(configuration.tunnels[0].forward.value.description == "dtls://h:6")
+        #expect(check("[daemon]\ncontrol_socket = \"\"\"\\\nä\"\"\"\n").count == 1)
+    }
+
     @Test func `mistakes before a mistake of syntax are reported too, but nothing is said to be missing`() {
         let text = """
             [daemon]
