@@ -62,7 +62,7 @@ enum TOMLDocument {
         }
         defer { unsafe ctoml_free(document) }
         guard let document = unsafe document else {
-            throw TOMLSyntaxError(location: SourceLocation(file: file), message: "out of memory")
+            throw TOMLSyntaxError(location: SourceLocation(file: file), message: "the parser ran out of memory")
         }
         if let error = unsafe ctoml_error(document) {
             let position = unsafe ctoml_error_position(document)
