@@ -76,7 +76,7 @@ final class Workspace {
                 "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days",
                 "2",
                 "-subj", "/CN=bench", "-keyout", "\(path)/socat.key", "-out", "\(path)/socat.crt",
-            ], log: "socat-key.log")
+            ], log: "keys.log")
         try write(text("socat.key") + text("socat.crt"), to: "socat.pem")
     }
 
@@ -84,13 +84,13 @@ final class Workspace {
 
     func startCulvert(to sink: Endpoint) throws -> ([ChildProcess], Endpoint) {
         let program = try culvertProgram()
-        try runToEnd([program, "keys", "ca", "--out", "\(path)/ca"], log: "culvert-keys.log")
+        try runToEnd([program, "keys", "ca", "--out", "\(path)/ca"], log: "keys.log")
         for role in ["client", "server"] {
             try runToEnd(
                 [
                     program, "keys", "issue", "--ca", "\(path)/ca", "--name", "bench-\(role)", "--ip", "127.0.0.1",
                     "--out", "\(path)/\(role)",
-                ], log: "culvert-keys.log")
+                ], log: "keys.log")
         }
         let middle = try freePort()
         let entry = try freePort()
@@ -119,7 +119,6 @@ final class Workspace {
         """
         [daemon]
         control_socket = "\(path)/\(role).sock"
-        state_directory = "\(path)"
 
         [identity.default]
         certificate = "\(path)/\(role).crt"
