@@ -56,7 +56,11 @@ struct HandshakeSupervisor<Engine: HandshakeEngine> {
                 let progress = repeatFlight(now)
                 guard case .waiting = progress else { return progress }
             }
-            return arm(engine.receive(record), now: now)
+            let before = retransmitAt
+            let progress = arm(engine.receive(record), now: now)
+            // The engine has set its timer anew: the last flight was answered, and the next one's count begins.
+            if let before, let after = retransmitAt, abs((after - before).nanoseconds) > 100_000_000 { timeouts = 0 }
+            return progress
         case (0, .alert):
             suspect(record, now: now, drops: &drops)
         case (0, _), (1, _):
