@@ -38,6 +38,14 @@ struct TunnelPlan: Sendable {
         ReconnectPolicy(minimum: settings.reconnect.minimum, maximum: settings.reconnect.maximum)
     }
 
+    /// The name or address that the server's certificate has to be for; an IPv6 address stands without brackets.
+    var serverName: String {
+        switch settings.serverName ?? settings.forward.value.host {
+        case .address(let address): "\(address)"
+        case .name(let name): name
+        }
+    }
+
     /// Where the datagrams go.
     var target: ForwardTarget {
         switch settings.forward.value.host {

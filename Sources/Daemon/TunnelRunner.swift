@@ -36,7 +36,7 @@ final class TunnelRunner {
         let context = plan.context
         switch plan.settings.role {
         case .client:
-            let name = PeerName("\(plan.settings.serverName ?? plan.settings.forward.value.host)")
+            let name = PeerName(plan.serverName)
             core = .client(
                 ClientTunnel(
                     target: plan.target, limits: plan.limits, policy: plan.policy, access: plan.access, output: sockets,

@@ -23,6 +23,7 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
         var localAddress = IPAddress.anyIPv6
         var establishedAt: Instant?
         var armed: Instant?
+        var toldOversizeAt: Instant?
     }
 
     /// Drops that belong to no association that is still there, and what ended associations carried.
@@ -47,7 +48,8 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
     /// is none to be had; its engines must expect a hello as `cookieExchange` has it.
     public init(
         target: ForwardTarget, limits: TunnelLimits, access: AccessList, cookieExchange: Bool, firstKey: Key,
-        output: Output, now: Instant, makeKey: @escaping () -> Key?, makeEngine: @escaping (_ datagramSize: Int) -> Engine?
+        output: Output, now: Instant, makeKey: @escaping () -> Key?,
+        makeEngine: @escaping (_ datagramSize: Int) -> Engine?
     ) {
         self.target = target
         self.limits = limits
@@ -87,6 +89,11 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
             return
         }
         flows.touch(index, now: now)
+        guard datagram.byteCount <= RecordHeader.maximumPlaintextLength else {
+            association.countDrop(.oversize)
+            tellOversize(datagram.byteCount, index, now: now)
+            return
+        }
         output.sendShared(
             flow, to: flows.key(index), from: flows[index].localAddress,
             maximum: datagram.byteCount + association.overhead
@@ -421,6 +428,13 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
         guard flows[index].armed != deadline else { return }
         flows[index].armed = deadline
         deadlines.arm(flows.id(index), at: deadline)
+    }
+
+    private func tellOversize(_ byteCount: Int, _ index: Int32, now: Instant) {
+        guard let address else { return }
+        if let told = flows[index].toldOversizeAt, now - told < .seconds(60) { return }
+        flows[index].toldOversizeAt = now
+        events.append(.oversize(from: address, byteCount: byteCount))
     }
 
     private func tellLimit(_ limit: TunnelLimit, evicted: Endpoint?, now: Instant) {
