@@ -425,9 +425,7 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
     }
 
     private func arm(_ index: Int32, at deadline: Instant) {
-        guard flows[index].armed != deadline else { return }
-        flows[index].armed = deadline
-        deadlines.arm(flows.id(index), at: deadline)
+        deadlines.arm(flows.id(index), at: deadline, armed: &flows[index].armed)
     }
 
     private func tellOversize(_ byteCount: Int, _ index: Int32, now: Instant) {
