@@ -6,6 +6,7 @@ import DTLS
 import FoundationEssentials
 import LinuxIO
 import Tunnel
+import Wire
 
 extension WorkerReport {
     /// The report's associations as the API shows them.
