@@ -78,6 +78,7 @@ public final class Association<Engine: HandshakeEngine> {
     /// Nil once the owner has accepted the peer.
     private var early: EarlyRecords? = EarlyRecords()
     private var datagramSize: Int
+    private var hasIgnoredHelloRequest = false
     private var hasRefusedRenegotiation = false
     private var transmits: [[UInt8]] = []
     private var events: [Event] = []
@@ -275,7 +276,7 @@ public final class Association<Engine: HandshakeEngine> {
                 counters.drops.add(.handshakeOver)
                 repeatFinalFlight()
             } else {
-                refuseRenegotiation()
+                refuseRenegotiation(message.type)
             }
         default:
             counters.drops.add(.contentType)
@@ -283,9 +284,15 @@ public final class Association<Engine: HandshakeEngine> {
         needsAttention = true
     }
 
-    private func refuseRenegotiation() {
+    private func refuseRenegotiation(_ request: HandshakeHeader.MessageType) {
         counters.drops.add(.renegotiation)
-        // One answer is enough for a peer that asks; more would be an echo (RFC 5746 §4.5 asks for no_renegotiation).
+        // A server's wish may be ignored (RFC 5246 §7.4.1.1): told no, an OpenSSL server ends the association. One of
+        // GnuTLS's waits and repeats itself until it is told. A client waits anyway (RFC 5746 §4.5).
+        if request == .helloRequest, !hasIgnoredHelloRequest {
+            hasIgnoredHelloRequest = true
+            return
+        }
+        // One answer is enough; more would be an echo.
         guard !hasRefusedRenegotiation else { return }
         hasRefusedRenegotiation = true
         send(Alert(.warning, .noRenegotiation))

@@ -328,17 +328,30 @@ private final class Subject {
         #expect(subject.events() == ["\(AssociationEnd.closed)"])
     }
 
-    @Test func `renegotiation is refused, and said once`() {
+    @Test func `a client's renegotiation is refused, and said once`() {
         let subject = Subject.established()
-        let header = [UInt8](repeating: 0, count: 11)
-        subject.receive(FakePeer.sealed([0] + header, as: .handshake, sequence: 1))
+        let clientHello = [1] + [UInt8](repeating: 0, count: 11)
+        subject.receive(FakePeer.sealed(clientHello, as: .handshake, sequence: 1))
         #expect(subject.sent().map(subject.opened) == [[[1, 100]]])
-        subject.receive(FakePeer.sealed([1] + header, as: .handshake, sequence: 2))
+        subject.receive(FakePeer.sealed(clientHello, as: .handshake, sequence: 2))
         #expect(subject.sent().isEmpty)
         #expect(subject[.renegotiation] == 2)
         #expect(subject.association.isEstablished)
         subject.receive(FakePeer.sealed([1, 2], as: .handshake, sequence: 3))
         #expect(subject[.malformed] == 1)
+    }
+
+    @Test func `a server's wish to renegotiate is ignored, and refused once when it is repeated`() {
+        let subject = Subject.established()
+        let helloRequest = [UInt8](repeating: 0, count: 12)
+        subject.receive(FakePeer.sealed(helloRequest, as: .handshake, sequence: 1))
+        #expect(subject.sent().isEmpty)
+        subject.receive(FakePeer.sealed(helloRequest, as: .handshake, sequence: 2))
+        #expect(subject.sent().map(subject.opened) == [[[1, 100]]])
+        subject.receive(FakePeer.sealed(helloRequest, as: .handshake, sequence: 3))
+        #expect(subject.sent().isEmpty)
+        #expect(subject[.renegotiation] == 3)
+        #expect(subject.association.isEstablished)
     }
 }
 
