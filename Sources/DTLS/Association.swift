@@ -11,57 +11,26 @@
 
 public import Wire
 
-/// How and why an association came to its end.
-public enum AssociationEnd: Hashable, Sendable {
-    /// The handshake gave no keys.
-    case handshakeFailed(HandshakeFailure)
-    /// The peer sent close_notify.
-    case closedByPeer
-    /// The peer sent a fatal alert under the association's keys.
-    case alert(Alert.Description)
-    /// This end closed it.
-    case closed
-    /// Every sequence number has been used.
-    case exhausted
-}
-
-/// What an association has carried since its handshake.
-public struct AssociationCounters: Sendable {
-    /// Datagrams of plaintext sent to the peer.
-    public var datagramsOut: UInt64 = 0
-    /// Their bytes.
-    public var bytesOut: UInt64 = 0
-    /// Datagrams of plaintext received from the peer.
-    public var datagramsIn: UInt64 = 0
-    /// Their bytes.
-    public var bytesIn: UInt64 = 0
-    /// What came from the peer, or was to go to it, and was dropped.
-    public var drops = DropCounters()
-
-    /// All zero.
-    public init() {}
-}
-
-/// What an established association is known by.
-public struct AssociationDescription: Hashable, Sendable {
-    /// Who the peer has proven to be.
-    public var peer: PeerIdentity
-    /// The cipher suite by OpenSSL's name.
-    public var cipherSuite: String
-    /// Whether it resumed an earlier session.
-    public var isResumed: Bool
-    /// From the first flight to the keys.
-    public var handshakeDuration: Duration
-}
-
 /// One association. Used from one thread; its methods never call back except into the closures handed to them.
 public final class Association<Engine: HandshakeEngine> {
     /// What has changed and is told once.
     public enum Event: Sendable {
         /// The handshake is done; data flows once the owner has called ``Association/accept(now:deliver:)``.
         case established(AssociationDescription)
+        /// The path MTU is another, or known better.
+        case pathMTUChanged(PathMTU)
+        /// A ping was answered in this time; nil where no answer came.
+        case pinged(Duration?)
         /// The association is over.
         case ended(AssociationEnd)
+    }
+
+    /// A datagram to send besides those of data.
+    public struct Transmit: Equatable, Sendable {
+        /// The whole datagram.
+        public var datagram: [UInt8]
+        /// Whether IP may fragment it; a probe of the path MTU it must not.
+        public var mayFragment: Bool
     }
 
     /// What it has carried.
@@ -77,16 +46,19 @@ public final class Association<Engine: HandshakeEngine> {
     private var finalFlight: FinalFlightKeeper?
     /// Nil once the owner has accepted the peer.
     private var early: EarlyRecords? = EarlyRecords()
+    private var path: PathKeeper?
+    private let pathSettings: PathSettings
     private var datagramSize: Int
     private var hasRefusedRenegotiation = false
-    private var transmits: [[UInt8]] = []
+    private var transmits: [Transmit] = []
     private var events: [Event] = []
 
     /// Begins with an engine that has not been used. At the client, ``start(now:)`` is called next; a server waits for
     /// the ClientHello. `maximumTimeouts` is how many times a flight may go unanswered, doubling from 1 s, before
     /// the attempt is given up.
-    public init(engine: Engine, maximumTimeouts: Int = 6, now: Instant) {
+    public init(engine: Engine, path: PathSettings, maximumTimeouts: Int = 6, now: Instant) {
         datagramSize = engine.datagramSize
+        pathSettings = path
         handshake = HandshakeSupervisor(engine: engine, maximumTimeouts: maximumTimeouts, now: now)
     }
 
@@ -98,10 +70,23 @@ public final class Association<Engine: HandshakeEngine> {
 
     /// When ``handleTimeout(now:)`` has to be called next; nil when only the peer or the application can change
     /// anything.
-    public var deadline: Instant? { handshake?.deadline ?? finalFlight?.deadline }
+    public var deadline: Instant? {
+        if let handshake { return handshake.deadline }
+        guard let flight = finalFlight?.deadline else { return path?.deadline }
+        return path?.deadline.map { min($0, flight) } ?? flight
+    }
 
     /// Bytes that a sealed datagram is longer than its plaintext; 0 unless established.
     public var overhead: Int { records?.overhead ?? 0 }
+
+    /// The most plaintext bytes that reach the peer in one packet, as far as is known.
+    public var maximumDatagram: Int { path?.maximumDatagram ?? 0 }
+
+    /// What is known of the path's MTU once the association is established.
+    public var pathMTU: PathMTU? { path?.pathMTU }
+
+    /// What has come of heartbeats; nil where the peer takes no part.
+    public var heartbeat: HeartbeatStatistics? { path?.monitor?.statistics }
 
     // MARK: Input
 
@@ -140,11 +125,31 @@ public final class Association<Engine: HandshakeEngine> {
     public func handleTimeout(now: Instant) {
         if let progress = handshake?.handleTimeout(now: now) {
             proceed(progress, now: now)
-        } else if let due = finalFlight?.deadline, now >= due {
+            return
+        }
+        if let due = finalFlight?.deadline, now >= due {
             repeatFinalFlight()
             finalFlight?.rearm(now)
             needsAttention = true
         }
+        if let due = path?.deadline, now >= due { follow(path?.handleTimeout(now: now) ?? []) }
+    }
+
+    /// Asks the peer for a sign of life; answers false where it takes no requests, or not yet.
+    public func ping(now: Instant) -> Bool {
+        guard path?.ping() == true else { return false }
+        follow(path?.handleTimeout(now: now) ?? [])
+        return true
+    }
+
+    /// Takes the word of ICMP, or of the local interface, that no IP packet of more than `size` bytes gets through.
+    public func handlePathHint(_ size: Int, now: Instant) {
+        follow(path?.handleHint(size, now: now) ?? [])
+    }
+
+    /// Takes the kernel's refusal of a datagram that must not be fragmented.
+    public func handleRefusal(now: Instant) {
+        follow(path?.handleRefusal(now: now) ?? [])
     }
 
     /// Seals one datagram of application data at the start of `buffer`, which must have room for ``overhead`` more
@@ -162,6 +167,7 @@ public final class Association<Engine: HandshakeEngine> {
         }
         counters.datagramsOut &+= 1
         counters.bytesOut &+= UInt64(plaintext.byteCount)
+        path?.sent(length)
         if let records, records.isExhausted { end(.exhausted) }
         return length
     }
@@ -184,9 +190,9 @@ public final class Association<Engine: HandshakeEngine> {
     // MARK: Output
 
     /// The next datagram of a handshake, an alert or a repeated flight; data never comes this way.
-    public func pollTransmit() -> [UInt8]? {
+    public func pollTransmit() -> Transmit? {
         if !transmits.isEmpty { return transmits.removeFirst() }
-        return handshake?.pollTransmit()
+        return handshake?.pollTransmit().map { Transmit(datagram: $0, mayFragment: true) }
     }
 
     /// The next thing to tell.
@@ -231,6 +237,7 @@ public final class Association<Engine: HandshakeEngine> {
             counters.drops.add(reason)
         case .plaintext(let range):
             // From here on the record is the peer's word.
+            path?.heard(now)
             if header.type == .applicationData {
                 finalFlight = nil
                 counters.datagramsIn &+= 1
@@ -266,6 +273,12 @@ public final class Association<Engine: HandshakeEngine> {
             } else {
                 refuseRenegotiation()
             }
+        case .heartbeat:
+            if let actions = path?.receive(content, now: now) {
+                follow(actions)
+            } else {
+                counters.drops.add(.heartbeat)
+            }
         default:
             counters.drops.add(.contentType)
         }
@@ -289,7 +302,7 @@ public final class Association<Engine: HandshakeEngine> {
         guard let done = handshake else { return }
         datagramSize = done.datagramSize
         // The engine goes here, so its last datagrams are taken first.
-        while let datagram = done.pollTransmit() { transmits.append(datagram) }
+        while let datagram = done.pollTransmit() { transmit(datagram) }
         handshake = nil
         switch progress {
         case .waiting:
@@ -297,11 +310,14 @@ public final class Association<Engine: HandshakeEngine> {
         case .failed(let failure):
             events.append(.ended(.handshakeFailed(failure)))
         case .established(let result):
-            records = RecordLayer(result)
+            let layer = RecordLayer(result)
+            path = PathKeeper(
+                pathSettings, peerMode: result.peerHeartbeatMode, overhead: layer.overhead, now: now)
+            records = layer
             finalFlight = result.finalFlight.map { FinalFlightKeeper($0, isTimed: result.isResumed, now: now) }
             let description = AssociationDescription(
                 peer: result.peer, cipherSuite: result.cipherSuite, isResumed: result.isResumed,
-                handshakeDuration: now - done.startedAt)
+                handshakeDuration: now - done.startedAt, peerHeartbeatMode: result.peerHeartbeatMode)
             self.description = description
             events.append(.established(description))
         }
@@ -309,12 +325,34 @@ public final class Association<Engine: HandshakeEngine> {
 
     private func repeatFinalFlight() {
         guard var records else { return }
-        transmits += finalFlight?.repeated(by: &records, datagramSize: datagramSize) ?? []
+        for datagram in finalFlight?.repeated(by: &records, datagramSize: datagramSize) ?? [] { transmit(datagram) }
         self.records = records
     }
 
+    private func follow(_ actions: [PathKeeper.Action]) {
+        guard !actions.isEmpty else { return }
+        needsAttention = true
+        for action in actions {
+            switch action {
+            case .send(let content, let mayFragment):
+                guard let datagram = records?.datagram(.heartbeat, content) else { continue }
+                transmit(datagram, mayFragment: mayFragment)
+            case .pathMTUChanged:
+                if let pathMTU { events.append(.pathMTUChanged(pathMTU)) }
+            case .pinged(let roundTrip):
+                events.append(.pinged(roundTrip))
+            case .dead:
+                end(.unanswered)
+            }
+        }
+    }
+
+    private func transmit(_ datagram: [UInt8], mayFragment: Bool = true) {
+        transmits.append(Transmit(datagram: datagram, mayFragment: mayFragment))
+    }
+
     private func send(_ alert: Alert) {
-        if let datagram = records?.datagram(.alert, alert.bytes) { transmits.append(datagram) }
+        if let datagram = records?.datagram(.alert, alert.bytes) { transmit(datagram) }
     }
 
     private func close(with alert: Alert, because reason: AssociationEnd) {
@@ -327,6 +365,7 @@ public final class Association<Engine: HandshakeEngine> {
         handshake = nil
         records = nil
         finalFlight = nil
+        path = nil
         early = nil
         needsAttention = true
         events.append(.ended(reason))

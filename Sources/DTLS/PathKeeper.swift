@@ -1,0 +1,178 @@
+// What heartbeats are for, put together: the monitor asks and answers, the discovery says which sizes to ask with. It makes
+// the contents of heartbeat records; sealing and sending them is the association's part.
+
+public import Wire
+
+/// What is known of the path to the peer.
+public struct PathMTU: Equatable, Sendable {
+    /// The largest IP packet that gets through, in bytes, headers included.
+    public var current: Int
+    /// How well that is known.
+    public var state: PathMTUDiscovery.State
+    /// Probes sent.
+    public var probes: UInt64
+}
+
+/// Life and path of one established association.
+struct PathKeeper {
+    /// What the association has to do.
+    enum Action: Equatable {
+        /// Seal and send a heartbeat; a probe must not be fragmented.
+        case send([UInt8], mayFragment: Bool)
+        /// Tell that the path MTU is another, or known better.
+        case pathMTUChanged
+        /// Tell a ping's answer: the time it took, or nil where none came.
+        case pinged(Duration?)
+        /// End: the peer is gone.
+        case dead
+    }
+
+    private(set) var monitor: HeartbeatMonitor?
+    private var discovery: PathMTUDiscovery
+    private let headers: Int
+    private let overhead: Int
+    private var random: SplitMix64
+
+    /// `headers` are those of IP and UDP, `overhead` what a record adds to its plaintext.
+    init(_ settings: PathSettings, peerMode: HeartbeatMode?, overhead: Int, now: Instant) {
+        headers = settings.headers
+        self.overhead = overhead
+        random = SplitMix64(seed: settings.seed)
+        monitor = peerMode.map { HeartbeatMonitor(settings.heartbeat, peerMode: $0, now: now) }
+        discovery = PathMTUDiscovery(
+            settings.pathMTU, headers: headers, isProbing: peerMode == .peerAllowedToSend, now: now)
+    }
+
+    /// What is known of the path.
+    var pathMTU: PathMTU {
+        PathMTU(current: discovery.current, state: discovery.state, probes: discovery.probes)
+    }
+
+    /// The most plaintext bytes that reach the peer in one packet.
+    var maximumDatagram: Int { max(discovery.current - headers - overhead, 0) }
+
+    /// When ``handleTimeout(now:)`` has something to do.
+    var deadline: Instant? {
+        guard let monitor else { return nil }
+        guard !monitor.isAsking, let probe = discovery.deadline else { return monitor.deadline }
+        return monitor.deadline.map { min($0, probe) }
+    }
+
+    /// Notes that an authentic record came.
+    mutating func heard(_ now: Instant) { monitor?.heard(now) }
+
+    /// Notes that a datagram of this many bytes was sent.
+    mutating func sent(_ byteCount: Int) { discovery.used(byteCount + headers) }
+
+    /// Has the peer asked for a sign of life; false where it takes no requests.
+    mutating func ping() -> Bool {
+        guard let monitor, monitor.mayAsk else { return false }
+        self.monitor?.ping()
+        return true
+    }
+
+    /// Does what is due.
+    mutating func handleTimeout(now: Instant) -> [Action] {
+        guard let outcome = monitor?.handleTimeout(now: now) else { return [] }
+        return follow(outcome, now: now)
+    }
+
+    /// Takes the content of an authentic heartbeat record. Nil where it has to be dropped.
+    mutating func receive(_ content: borrowing RawSpan, now: Instant) -> [Action]? {
+        guard let message = HeartbeatMessage(content), monitor != nil,
+            let payload = content.slice(at: message.payload.lowerBound, count: message.payload.count)
+        else { return nil }
+        switch message.kind {
+        case .request:
+            guard monitor?.mayAnswer(now: now) == true,
+                let answer = HeartbeatMessage.bytes(.response, payload: payload, random: &random)
+            else { return nil }
+            return [.send(answer, mayFragment: true)]
+        case .response:
+            guard let outcome = monitor?.receive(response: payload, now: now), outcome != .nothing else { return nil }
+            return follow(outcome, now: now)
+        }
+    }
+
+    /// Takes the word of ICMP or of the interface about the largest packet.
+    mutating func handleHint(_ size: Int, now: Instant) -> [Action] {
+        let isChanged = discovery.handleHint(size, now: now)
+        // A probe that the interface would not take has failed already; there is no point in waiting for its answer.
+        return (isChanged ? [.pathMTUChanged] : []) + probe(now: now)
+    }
+
+    /// Takes the kernel's refusal to send something as large as a probe under way.
+    mutating func handleRefusal(now: Instant) -> [Action] {
+        guard let outcome = monitor?.abandonProbe() else { return [] }
+        return follow(outcome, now: now)
+    }
+
+    private mutating func follow(_ outcome: HeartbeatMonitor.Outcome, now: Instant) -> [Action] {
+        switch outcome {
+        case .nothing:
+            return probe(now: now)
+        case .send(let purpose, let number):
+            return [request(purpose, number)]
+        case .answered(.ping, let roundTrip):
+            return [.pinged(roundTrip)] + probe(now: now)
+        case .lost(.ping):
+            return [.pinged(nil)] + probe(now: now)
+        case .answered(.probe(let size), _):
+            let isChanged = discovery.handleAnswer(size + headers, now: now)
+            return (isChanged ? [.pathMTUChanged] : []) + probe(now: now)
+        case .lost(.probe(let size)):
+            let isChanged = discovery.handleLoss(size + headers, now: now)
+            return (isChanged ? [.pathMTUChanged] : []) + probe(now: now)
+        case .answered(.liveness, _), .lost(.liveness):
+            return probe(now: now)
+        case .dead:
+            return [.dead]
+        }
+    }
+
+    /// Begins a probe, if one is due and nothing else is in flight.
+    private mutating func probe(now: Instant) -> [Action] {
+        guard let monitor, monitor.mayAsk, !monitor.isAsking, let size = discovery.probe(now: now),
+            case .send(let purpose, let number)? = self.monitor?.ask(.probe(datagramSize: size - headers), now: now)
+        else { return [] }
+        return [request(purpose, number)]
+    }
+
+    private mutating func request(_ purpose: HeartbeatMonitor.Purpose, _ number: UInt64) -> Action {
+        let payload = HeartbeatMonitor.payload(number)
+        var size = 0
+        var mayFragment = true
+        if case .probe(let datagramSize) = purpose {
+            // Padding makes the datagram exactly as long as the size in question; the answer stays small.
+            size = datagramSize - overhead
+            mayFragment = false
+        }
+        let message =
+            HeartbeatMessage.bytes(.request, payload: payload.bytes, size: size, random: &random)
+            ?? HeartbeatMessage.bytes(.request, payload: payload.bytes, random: &random) ?? []
+        return .send(message, mayFragment: mayFragment)
+    }
+}
+
+/// What an association is told about its path and how to watch it.
+public struct PathSettings: Sendable {
+    /// How heartbeats are used.
+    public var heartbeat: HeartbeatSettings
+    /// How the path MTU is searched.
+    public var pathMTU: PathMTUSettings
+    /// Bytes of the IP and UDP headers towards the peer: 28 or 48.
+    public var headers: Int
+    /// For padding.
+    public var seed: UInt64
+
+    /// Puts settings together.
+    public init(
+        heartbeat: HeartbeatSettings = HeartbeatSettings(), pathMTU: PathMTUSettings = PathMTUSettings(),
+        headers: Int = 28, seed: UInt64 = 0
+    ) {
+        self.heartbeat = heartbeat
+        self.pathMTU = pathMTU
+        self.headers = headers
+        self.seed = seed
+    }
+}
