@@ -22,18 +22,19 @@ enum TunnelChecks {
     }
 
     private static func checkPorts(_ tunnels: [TunnelOutline], log: DiagnosticLog) {
-        var seen: [UInt16: [(name: String, listen: Located<Endpoint>)]] = [:]
+        var seen: [UInt16: [(owner: String, listen: Located<Endpoint>)]] = [:]
         for tunnel in tunnels {
             guard let listen = tunnel.listen else { continue }
-            let earlier = seen[listen.value.port] ?? []
-            if let other = earlier.first(where: { overlap($0.listen.value, listen.value) }) {
-                let how =
-                    other.listen.value == listen.value ? "is already taken" : "overlaps with \(other.listen.value)"
-                let place = "by\(other.name) at \(other.listen.location)"
-                let verb = other.listen.value == listen.value ? "" : ", taken"
-                log.error("\(listen.value) \(how)\(verb) \(place)", at: listen.location)
+            let port = listen.value.port
+            if let other = seen[port]?.first(where: { overlap($0.listen.value, listen.value) }) {
+                let owner = "by \(other.owner) at \(other.listen.location)"
+                let message =
+                    other.listen.value == listen.value
+                    ? "\(listen.value) is already taken \(owner)"
+                    : "\(listen.value) overlaps with \(other.listen.value), taken \(owner)"
+                log.error(message, at: listen.location)
             }
-            seen[listen.value.port] = earlier + [(tunnel.name.map { " tunnel '\($0.value)'" } ?? " a tunnel", listen)]
+            seen[port, default: []].append((tunnel.name.map { "tunnel '\($0.value)'" } ?? "a tunnel", listen))
         }
     }
 

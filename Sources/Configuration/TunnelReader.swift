@@ -64,6 +64,8 @@ struct TunnelReader {
         let trust = trust()
         let ciphers = ciphers()
         let outline = outline
+        // A tunnel that cannot be used is read to its end as well, so that all its mistakes come out in one go. What
+        // stands in for its missing parts does not leave this function.
         var settings = TunnelSettings(
             name: name ?? Located("", at: table.location), role: role ?? .client,
             listen: outline.listen ?? Located(Endpoint(address: .anyIPv6, port: 0), at: table.location),

@@ -50,7 +50,17 @@ struct HandshakeSupervisor<Engine: HandshakeEngine> {
         case (0, .handshake), (0, .changeCipherSpec), (1, .handshake), (1, .alert):
             // Whoever goes on shaking hands has not sent that alert.
             if header.type == .handshake { suspicion = nil }
-            return arm(engine.receive(record), now: now)
+            // OpenSSL repeats a flight that is as good as due while it reads. A peer's repetition comes at just that
+            // time, so without being counted here first, the flight would go out in the old size again and again.
+            if let due = retransmitAt, due <= now + .milliseconds(15) {
+                let progress = repeatFlight(now)
+                guard case .waiting = progress else { return progress }
+            }
+            let before = retransmitAt
+            let progress = arm(engine.receive(record), now: now)
+            // The engine has set its timer anew: the last flight was answered, and the next one's count begins.
+            if let before, let after = retransmitAt, abs((after - before).nanoseconds) > 100_000_000 { timeouts = 0 }
+            return progress
         case (0, .alert):
             suspect(record, now: now, drops: &drops)
         case (0, _), (1, _):
@@ -71,7 +81,10 @@ struct HandshakeSupervisor<Engine: HandshakeEngine> {
         }
         if now >= startedAt + .seconds(64) { return .failed(Self.noAnswer) }
         guard let due = retransmitAt, now >= due else { return .waiting }
+        return repeatFlight(now)
+    }
 
+    private mutating func repeatFlight(_ now: Instant) -> HandshakeProgress<Engine.Protection> {
         // OpenSSL's timer follows the wall clock. If that still shows a wait where the monotonic clock shows none, it
         // has been set back, and the flight would be repeated who knows when: a fresh handshake is quicker.
         if let left = engine.retransmission, left > .milliseconds(100) { return .failed(Self.clockStep) }

@@ -25,12 +25,15 @@ public struct Endpoint: Hashable, Sendable {
 extension Endpoint: CustomStringConvertible {
     /// Reads `192.0.2.1:514` or `[2001:db8::1]:514`, with a numeric address.
     public init?(_ text: some StringProtocol) {
-        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]) else {
-            return nil
-        }
+        guard let colon = text.lastIndex(of: ":") else { return nil }
+        let digits = text[text.index(after: colon)...]
+        // Digits alone: the number's own reader would take a sign.
+        guard (1...5).contains(digits.utf8.count), digits.utf8.allSatisfy({ (48...57).contains($0) }),
+            let port = UInt16(digits)
+        else { return nil }
         let host = text[..<colon]
         if host.first == "[", host.last == "]" {
-            guard let address = IPAddress(host.dropFirst().dropLast()), !address.isIPv4 || host.contains("::") else {
+            guard host.utf8.contains(UInt8(ascii: ":")), let address = IPAddress(host.dropFirst().dropLast()) else {
                 return nil
             }
             self.init(address: address, port: port)

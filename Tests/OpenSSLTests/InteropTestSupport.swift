@@ -3,7 +3,6 @@
 import DTLS
 import Foundation
 import Glibc
-import Synchronization
 import Testing
 import Wire
 
@@ -75,47 +74,62 @@ final class LoopbackSocket {
     }
 }
 
-/// A program that runs beside the test and is ended with the object.
+/// A program that runs beside the test, fed by hand, and is ended with the object. Foundation's Process would wait
+/// for ever where several are started at the same time.
 final class PeerProgram {
-    private let process = Process()
-    private let input = Pipe()
-    private let output = Pipe()
-    private let text = Text()
-
-    private final class Text: Sendable {
-        let value = Mutex("")
-    }
+    private let scratch: Scratch
+    private let input: CInt
+    private let id: pid_t
 
     init(_ arguments: [String]) throws {
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = arguments
-        process.standardInput = input
-        process.standardOutput = output
-        process.standardError = output
-        let text = text
-        output.fileHandleForReading.readabilityHandler = { handle in
-            let data = handle.availableData
-            if data.isEmpty { handle.readabilityHandler = nil }
-            text.value.withLock { $0 += String(decoding: data, as: UTF8.self) }
-        }
-        try process.run()
+        scratch = try Scratch()
+        var ends: [CInt] = [-1, -1]
+        try #require(
+            unsafe socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0, &ends) == 0)
+        defer { close(ends[1]) }
+        input = ends[0]
+        var actions = unsafe posix_spawn_file_actions_t()
+        unsafe posix_spawn_file_actions_init(&actions)
+        defer { unsafe posix_spawn_file_actions_destroy(&actions) }
+        unsafe posix_spawn_file_actions_adddup2(&actions, ends[1], 0)
+        unsafe posix_spawn_file_actions_addopen(&actions, 1, scratch("output"), O_WRONLY | O_CREAT | O_APPEND, 0o600)
+        unsafe posix_spawn_file_actions_adddup2(&actions, 1, 2)
+        let strings = unsafe arguments.map { unsafe strdup($0) } + [nil]
+        defer { unsafe strings.forEach { unsafe free($0) } }
+        var started = pid_t()
+        let result = unsafe posix_spawnp(&started, arguments[0], &actions, nil, strings, environ)
+        id = started
+        try #require(result == 0, "\(arguments[0]) could not be started")
     }
 
     deinit {
-        output.fileHandleForReading.readabilityHandler = nil
-        process.terminate()
-        process.waitUntilExit()
+        close(input)
+        // Zero, where it could not be started, would stand for this process and its relatives.
+        guard id > 0 else { return }
+        kill(id, SIGKILL)
+        var status: CInt = 0
+        unsafe waitpid(id, &status, 0)
     }
 
     /// Everything it has said so far.
-    var said: String { text.value.withLock { $0 } }
+    var said: String {
+        FileManager.default.contents(atPath: scratch("output")).map { String(decoding: $0, as: UTF8.self) } ?? ""
+    }
 
-    func write(_ line: String) { input.fileHandleForWriting.write(Data(line.utf8)) }
+    func write(_ line: String) {
+        let bytes = Array(line.utf8)
+        _ = unsafe Glibc.send(input, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+    }
+
+    /// Whether it says something within some hundredths of a second.
+    func says(_ words: String, within hundredths: Int) -> Bool {
+        for _ in 0..<hundredths where !said.contains(words) { usleep(10_000) }
+        return said.contains(words)
+    }
 
     /// Waits for it to say something.
     func expect(_ words: String, sourceLocation: SourceLocation = #_sourceLocation) throws {
-        for _ in 0..<1000 where !said.contains(words) { usleep(10_000) }
-        try #require(said.contains(words), "\(said)", sourceLocation: sourceLocation)
+        try #require(says(words, within: 1000), "\(said)", sourceLocation: sourceLocation)
     }
 }
 
@@ -127,7 +141,10 @@ final class NetworkEnd {
     private let usesCookies: Bool
 
     /// A client.
-    init(_ options: HandshakeContext.Options, name: String = "server.example.net", to port: UInt16, datagramSize: Int = 1452)
+    init(
+        _ options: HandshakeContext.Options, name: String = "server.example.net", to port: UInt16,
+        datagramSize: Int = 1452
+    )
         throws
     {
         socket = try LoopbackSocket(to: port)

@@ -1,0 +1,276 @@
+// The two kinds of tunnel in a simulation, each with its host, its witnesses and its accounts.
+
+import DTLS
+import OpenSSL
+import Testing
+import Tunnel
+import Wire
+
+typealias SimulatedClient = ClientTunnel<WatchedEngine, SimulatedHost>
+typealias SimulatedServer = ServerTunnel<WatchedEngine, CookieKey, SimulatedHost>
+
+/// What came to a tunnel, for the balance of what became of it.
+struct Arrivals {
+    /// Plaintext datagrams.
+    private(set) var plaintext = 0
+    /// Records of application data.
+    private(set) var data = 0
+    /// Other records, and whatever is none.
+    private(set) var others = 0
+
+    mutating func takePlaintext() { plaintext += 1 }
+
+    mutating func takeDatagram(_ datagram: [UInt8]) {
+        let headers = headers(of: datagram)
+        let size = headers.reduce(0) { $0 + RecordHeader.size + $1.length }
+        let dataRecords = headers.count { $0.type == .applicationData && $0.number.epoch == 1 }
+        data += dataRecords
+        others += headers.count - dataRecords + (size < datagram.count || datagram.isEmpty ? 1 : 0)
+    }
+
+    /// Checks a closed tunnel's counters: nothing may vanish without a count, and nothing be counted twice.
+    func check(_ counters: TunnelCounters, _ name: String, _ sourceLocation: SourceLocation) {
+        // These are never counted for data.
+        let notData: [DropReason] = [.handshakeOver, .cookie, .contentType, .renegotiation, .epoch]
+        let drops = counters.drops.total - notData.reduce(0) { $0 + counters.drops[$1] }
+        let accounted = Int(counters.datagramsIn + counters.datagramsOut + drops)
+        // Of the other records some are dropped too, and the rest is used up silently.
+        #expect(
+            plaintext + data <= accounted && accounted <= plaintext + data + others,
+            "\(name): \(plaintext) datagrams and \(data)+\(others) records came, \(accounted) are accounted for: \(counters.text)",
+            sourceLocation: sourceLocation)
+    }
+}
+
+extension TunnelCounters {
+    /// For messages.
+    var text: String {
+        let reasons = DropReason.allCases.filter { drops[$0] > 0 }.map { "\($0.name) \(drops[$0])" }
+        return "in \(datagramsIn), out \(datagramsOut), \(reasons.joined(separator: ", "))"
+    }
+}
+
+/// A client's tunnel.
+final class ClientNode {
+    /// What can be chosen.
+    struct Options {
+        var target = ForwardTarget.endpoint(ServerNode.endpoint(0))
+        var limits = TunnelLimits()
+        var policy = ReconnectPolicy()
+        var access = AccessList()
+        var keys = SimulatorKeys.Choice()
+        /// What the forward name resolves to.
+        var addresses: [Endpoint] = []
+        var seed: UInt64 = 1
+    }
+
+    let host: SimulatedHost
+    private(set) var tunnel: SimulatedClient
+    /// Everything it has told.
+    private(set) var events: [TunnelEvent] = []
+    /// The engines of all its attempts.
+    var engines: [WatchedEngine] { box.engines }
+    /// What the forward name resolves to from now on.
+    var addresses: [Endpoint]
+    private(set) var resolutions = 0
+
+    private let options: Options
+    private let context: HandshakeContext
+    private let box: EngineBox
+    private var arrivals = Arrivals()
+    private unowned let simulation: Simulation
+
+    init(_ options: Options, number: Int, in simulation: Simulation) throws {
+        self.options = options
+        self.simulation = simulation
+        addresses = options.addresses
+        context = try SimulatorKeys.shared.get().clientContext(options.keys)
+        box = EngineBox()
+        // 192.0.2.1 and on.
+        let address = IPAddress(ipv4: 0xc000_0201 + UInt32(number))
+        host = SimulatedHost(shared: Endpoint(address: address, port: 5514), in: simulation)
+        tunnel = Self.makeTunnel(options, host, context, box)
+        bind()
+    }
+
+    /// Sum of what it has carried and dropped.
+    var counters: TunnelCounters { total(tunnel.counters, tunnel.snapshots()) }
+
+    /// How many handshakes it has completed.
+    var handshakes: UInt64 { tunnel.counters.handshakes }
+
+    /// Ends the process without a word and starts it anew; its sockets get the ports that `firstPort` begins.
+    func restart(firstPort: UInt16) {
+        check(balance: false, #_sourceLocation)
+        host.closeAll()
+        host.nextPort = firstPort
+        arrivals = Arrivals()
+        tunnel = Self.makeTunnel(options, host, context, box)
+    }
+
+    func handleTimeout() {
+        if let deadline = tunnel.deadline, deadline <= simulation.now { tunnel.handleTimeout(now: simulation.now) }
+        events += tunnel.takeEvents()
+    }
+
+    func check(balance: Bool = true, _ sourceLocation: SourceLocation) {
+        events += tunnel.takeEvents()
+        for engine in box.engines { #expect(engine.ledger.reused == [], sourceLocation: sourceLocation) }
+        if balance { arrivals.check(tunnel.counters, "client", sourceLocation) }
+    }
+
+    private func bind() {
+        simulation.network.bind(host.shared) { [unowned self] packet in
+            arrivals.takePlaintext()
+            tunnel.handleLocal(
+                packet.bytes.bytes, from: packet.source, to: packet.destination.address, now: simulation.now)
+        }
+        host.receive = { [unowned self] flow, packet in
+            arrivals.takeDatagram(packet.bytes)
+            var bytes = packet.bytes
+            bytes.withMutableBytes { tunnel.handleRemote(&$0, flow: flow, now: simulation.now) }
+        }
+        host.onResolve = { [unowned self] in
+            resolutions += 1
+            simulation.schedule(after: .milliseconds(3)) { [unowned self] in
+                tunnel.handleAddresses(addresses, now: simulation.now)
+            }
+        }
+    }
+
+    private static func makeTunnel(
+        _ options: Options, _ host: SimulatedHost, _ context: HandshakeContext, _ box: EngineBox
+    ) -> SimulatedClient {
+        SimulatedClient(
+            target: options.target, limits: options.limits, policy: options.policy, access: options.access,
+            output: host, seed: options.seed
+        ) { datagramSize in
+            // Where the server gives no tickets there is never a session.
+            box.keep(
+                try? OpenSSLHandshake(
+                    client: context, verifying: PeerName(SimulatorKeys.serverName), resuming: box.session,
+                    datagramSize: datagramSize))
+        }
+    }
+}
+
+/// A server's tunnel with the target behind it.
+final class ServerNode {
+    /// What can be chosen.
+    struct Options {
+        var limits = TunnelLimits()
+        var access = AccessList()
+        var cookieExchange = true
+        var keys = SimulatorKeys.Choice()
+    }
+
+    /// Where the server of this number listens: 198.51.100.1 and on.
+    static func endpoint(_ number: Int) -> Endpoint {
+        Endpoint(address: IPAddress(ipv4: 0xc633_6401 + UInt32(number)), port: 6514)
+    }
+
+    let host: SimulatedHost
+    let target: SimulatedTarget
+    private(set) var tunnel: SimulatedServer
+    /// Everything it has told.
+    private(set) var events: [TunnelEvent] = []
+    /// The engines of all its handshakes.
+    var engines: [WatchedEngine] { box.engines }
+
+    private let options: Options
+    private let context: HandshakeContext
+    private let box: EngineBox
+    private var arrivals = Arrivals()
+    private unowned let simulation: Simulation
+
+    init(_ options: Options, number: Int, in simulation: Simulation) throws {
+        self.options = options
+        self.simulation = simulation
+        context = try SimulatorKeys.shared.get().serverContext(options.keys)
+        box = EngineBox()
+        host = SimulatedHost(shared: Self.endpoint(number), in: simulation)
+        let targetEndpoint = Endpoint(address: host.shared.address, port: 514)
+        target = SimulatedTarget(endpoint: targetEndpoint, in: simulation)
+        tunnel = try Self.makeTunnel(options, host, targetEndpoint, context, box, now: simulation.now)
+        bind()
+    }
+
+    /// Sum of what it has carried and dropped.
+    var counters: TunnelCounters { total(tunnel.counters, tunnel.snapshots()) }
+
+    /// Ends the process without a word and starts it anew.
+    func restart() throws {
+        check(balance: false, #_sourceLocation)
+        host.closeAll()
+        arrivals = Arrivals()
+        tunnel = try Self.makeTunnel(options, host, target.endpoint, context, box, now: simulation.now)
+    }
+
+    func handleTimeout() {
+        if let deadline = tunnel.deadline, deadline <= simulation.now { tunnel.handleTimeout(now: simulation.now) }
+        events += tunnel.takeEvents()
+    }
+
+    func check(balance: Bool = true, _ sourceLocation: SourceLocation) {
+        events += tunnel.takeEvents()
+        for engine in box.engines { #expect(engine.ledger.reused == [], sourceLocation: sourceLocation) }
+        #expect(target.damaged == 0, sourceLocation: sourceLocation)
+        for deliveries in target.received.values {
+            #expect(deliveries.repeated == 0 && deliveries.damaged == 0, sourceLocation: sourceLocation)
+        }
+        if balance { arrivals.check(tunnel.counters, "server", sourceLocation) }
+    }
+
+    private func bind() {
+        simulation.network.bind(host.shared) { [unowned self] packet in
+            arrivals.takeDatagram(packet.bytes)
+            var bytes = packet.bytes
+            bytes.withMutableBytes {
+                tunnel.handlePeer(&$0, from: packet.source, to: packet.destination.address, now: simulation.now)
+            }
+        }
+        host.receive = { [unowned self] flow, packet in
+            arrivals.takePlaintext()
+            tunnel.handleTarget(packet.bytes.bytes, flow: flow, now: simulation.now)
+        }
+    }
+
+    private static func makeTunnel(
+        _ options: Options, _ host: SimulatedHost, _ target: Endpoint, _ context: HandshakeContext, _ box: EngineBox,
+        now: Instant
+    ) throws -> SimulatedServer {
+        SimulatedServer(
+            target: .endpoint(target), limits: options.limits, access: options.access,
+            cookieExchange: options.cookieExchange, firstKey: try CookieKey(), output: host, now: now,
+            makeKey: { try? CookieKey() },
+            makeEngine: { datagramSize in
+                box.keep(
+                    try? OpenSSLHandshake(
+                        server: context, cookieVerified: options.cookieExchange, datagramSize: datagramSize))
+            })
+    }
+}
+
+/// The engines that a tunnel has been given, and the session that the last one left behind.
+private final class EngineBox {
+    var engines: [WatchedEngine] = []
+    var session: ClientSession?
+
+    func keep(_ engine: OpenSSLHandshake?) -> WatchedEngine? {
+        guard let engine else { return nil }
+        let watched = WatchedEngine(engine) { [unowned self] in session = $0 }
+        engines.append(watched)
+        return watched
+    }
+}
+
+/// What ended associations and living ones have carried together.
+private func total(_ counters: TunnelCounters, _ snapshots: [AssociationSnapshot]) -> TunnelCounters {
+    snapshots.reduce(into: counters) { sum, snapshot in
+        sum.datagramsIn += snapshot.counters.datagramsIn
+        sum.datagramsOut += snapshot.counters.datagramsOut
+        sum.bytesIn += snapshot.counters.bytesIn
+        sum.bytesOut += snapshot.counters.bytesOut
+        sum.drops.add(snapshot.counters.drops)
+    }
+}
