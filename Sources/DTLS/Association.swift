@@ -147,9 +147,12 @@ public final class Association<Engine: HandshakeEngine> {
         follow(path?.handleHint(size, now: now) ?? [])
     }
 
-    /// Takes the kernel's refusal of a datagram that must not be fragmented.
-    public func handleRefusal(now: Instant) {
-        follow(path?.handleRefusal(now: now) ?? [])
+    /// Takes the interface's refusal of a datagram as too large. Answers whether it may have been a
+    /// probe of the path MTU, whose refusal is an answer rather than a drop.
+    public func handleRefusal(now: Instant) -> Bool {
+        guard let actions = path?.handleRefusal(now: now) else { return false }
+        follow(actions)
+        return true
     }
 
     /// Seals one datagram of application data at the start of `buffer`, which must have room for ``overhead`` more

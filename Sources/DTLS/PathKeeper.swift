@@ -101,10 +101,11 @@ struct PathKeeper {
         return (isChanged ? [.pathMTUChanged] : []) + probe(now: now)
     }
 
-    /// Takes the kernel's refusal to send something as large as a probe under way.
-    mutating func handleRefusal(now: Instant) -> [Action] {
-        guard let outcome = monitor?.abandonProbe() else { return [] }
-        return follow(outcome, now: now)
+    /// Takes the interface's refusal to send something as large as the probe under way; nil where none is.
+    mutating func handleRefusal(now: Instant) -> [Action]? {
+        guard case .lost(.probe(let size))? = monitor?.abandonProbe() else { return nil }
+        let isChanged = discovery.handleRefusal(size + headers, now: now)
+        return (isChanged ? [.pathMTUChanged] : []) + probe(now: now)
     }
 
     private mutating func follow(_ outcome: HeartbeatMonitor.Outcome, now: Instant) -> [Action] {

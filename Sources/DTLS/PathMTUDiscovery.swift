@@ -154,6 +154,14 @@ public struct PathMTUDiscovery: Sendable {
         return before != (current, state)
     }
 
+    /// Takes the interface's refusal of a probe: no further try of that size can succeed. Answers whether ``current`` or
+    /// ``state`` has changed.
+    mutating func handleRefusal(_ size: Int, now: Instant) -> Bool {
+        guard probing == size else { return false }
+        failures = Self.attempts
+        return handleLoss(size, now: now)
+    }
+
     /// Takes the word of ICMP, or of the local interface, that `size` is the most that gets through. Answers whether
     /// ``current`` or ``state`` has changed.
     mutating func handleHint(_ size: Int, now: Instant) -> Bool {

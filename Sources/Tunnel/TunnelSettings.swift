@@ -33,6 +33,39 @@ public struct TunnelLimits: Sendable {
     static var idleBeforeEviction: Duration { .seconds(10) }
 }
 
+/// What happens to a datagram that does not fit one packet of the path.
+public enum OversizePolicy: Sendable {
+    /// IP fragments it.
+    case fragment
+    /// It is dropped and counted.
+    case drop
+}
+
+/// How a tunnel's associations watch and use their paths.
+public struct TunnelPath: Sendable {
+    /// How heartbeats are used.
+    public var heartbeat: HeartbeatSettings
+    /// How the path MTU is searched.
+    public var pathMTU: PathMTUSettings
+    /// What happens to datagrams that are too large for the path.
+    public var oversize: OversizePolicy
+
+    /// The defaults.
+    public init(
+        heartbeat: HeartbeatSettings = HeartbeatSettings(), pathMTU: PathMTUSettings = PathMTUSettings(),
+        oversize: OversizePolicy = .fragment
+    ) {
+        self.heartbeat = heartbeat
+        self.pathMTU = pathMTU
+        self.oversize = oversize
+    }
+
+    /// What an association with this peer is told.
+    func settings(towards peer: Endpoint, seed: UInt64) -> PathSettings {
+        PathSettings(heartbeat: heartbeat, pathMTU: pathMTU, headers: peer.headerSize, seed: seed)
+    }
+}
+
 /// What a tunnel has carried, and dropped, in all.
 public struct TunnelCounters: Sendable {
     /// Plaintext datagrams from the local side that went into associations.
@@ -74,6 +107,11 @@ public enum TunnelEvent: Sendable {
     case unresolved(String, retryIn: Duration)
     /// A datagram was larger than a record can carry.
     case oversize(from: Endpoint, byteCount: Int)
+    /// Datagrams from here are larger than the `limit` that the path carries in one packet: they are fragmented or
+    /// dropped, as the tunnel is told.
+    case largerThanPath(from: Endpoint, byteCount: Int, limit: Int)
+    /// The path MTU towards a peer is another, or known better.
+    case pathMTUChanged(peer: Endpoint, PathMTU, maximumDatagram: Int)
     /// A flow was idle for its timeout.
     case expired(Endpoint)
     /// A limit is reached; the flow of `evicted`, the oldest idle one, gave way, or nobody did.
@@ -122,4 +160,10 @@ public struct AssociationSnapshot: Sendable {
     public var establishedAt: Instant?
     /// What it has carried.
     public var counters: AssociationCounters
+    /// What is known of the path's MTU once it is established.
+    public var pathMTU: PathMTU?
+    /// The most plaintext bytes that reach the peer in one packet.
+    public var maximumDatagram: Int?
+    /// What has come of heartbeats; nil where the peer takes no part.
+    public var heartbeat: HeartbeatStatistics?
 }
