@@ -164,14 +164,15 @@ public final class Association<Engine: HandshakeEngine> {
             counters.drops.add(.oversize)
             return nil
         }
-        guard let length = records?.seal(.applicationData, plaintext, into: &buffer) else {
+        let sealed = records?.seal(.applicationData, plaintext, into: &buffer)
+        if records?.isExhausted == true { end(.exhausted) }
+        guard let length = sealed else {
             counters.drops.add(.closed)
             return nil
         }
         counters.datagramsOut &+= 1
         counters.bytesOut &+= UInt64(plaintext.byteCount)
         path?.sent(length)
-        if let records, records.isExhausted { end(.exhausted) }
         return length
     }
 
@@ -229,7 +230,7 @@ public final class Association<Engine: HandshakeEngine> {
         _ record: inout MutableRawSpan, header: RecordHeader, now: Instant, deliver: (borrowing RawSpan) -> Void
     ) {
         guard header.number.epoch == 1, header.version == .dtls12 else {
-            counters.drops.add(header.number.epoch == 0 ? .handshakeOver : .epoch)
+            counters.drops.add(misplacement(header))
             return
         }
         switch records?.open(&record, header: header) {
@@ -249,6 +250,16 @@ public final class Association<Engine: HandshakeEngine> {
             } else {
                 receiveControl(record.bytes.extracting(range), type: header.type, now: now)
             }
+        }
+    }
+
+    /// Why a record has no place in an established association.
+    private func misplacement(_ header: RecordHeader) -> DropReason {
+        switch (header.number.epoch, header.type) {
+        case (0, .handshake), (0, .changeCipherSpec): .handshakeOver
+        case (0, _): .contentType
+        case (1, _): .version
+        default: .epoch
         }
     }
 
@@ -311,6 +322,7 @@ public final class Association<Engine: HandshakeEngine> {
         case .waiting:
             break
         case .failed(let failure):
+            discardEarly()
             events.append(.ended(.handshakeFailed(failure)))
         case .established(let result):
             let layer = RecordLayer(result)
@@ -369,8 +381,13 @@ public final class Association<Engine: HandshakeEngine> {
         records = nil
         finalFlight = nil
         path = nil
-        early = nil
+        discardEarly()
         needsAttention = true
         events.append(.ended(reason))
+    }
+
+    private func discardEarly() {
+        counters.drops.add(.closed, early?.records.count ?? 0)
+        early = nil
     }
 }

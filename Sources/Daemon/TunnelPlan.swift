@@ -38,6 +38,26 @@ struct TunnelPlan: Sendable {
         ReconnectPolicy(minimum: settings.reconnect.minimum, maximum: settings.reconnect.maximum)
     }
 
+    /// The name or address that the server's certificate has to be for; an IPv6 address stands without brackets.
+    var serverName: String {
+        switch settings.serverName ?? settings.forward.value.host {
+        case .address(let address): "\(address)"
+        case .name(let name): name
+        }
+    }
+
+    var path: TunnelPath {
+        let heartbeat = settings.heartbeat
+        let mtu = settings.mtu
+        return TunnelPath(
+            heartbeat: HeartbeatSettings(
+                interval: heartbeat.interval, timeout: heartbeat.timeout, retries: heartbeat.retries,
+                answers: heartbeat.answer),
+            pathMTU: PathMTUSettings(
+                discover: mtu.discover, minimum: mtu.minimum, maximum: mtu.maximum, interval: mtu.interval),
+            oversize: settings.oversize == .fragment ? .fragment : .drop)
+    }
+
     /// Where the datagrams go.
     var target: ForwardTarget {
         switch settings.forward.value.host {

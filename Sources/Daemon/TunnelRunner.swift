@@ -36,10 +36,11 @@ final class TunnelRunner {
         let context = plan.context
         switch plan.settings.role {
         case .client:
-            let name = PeerName("\(plan.settings.serverName ?? plan.settings.forward.value.host)")
+            let name = PeerName(plan.serverName)
             core = .client(
                 ClientTunnel(
-                    target: plan.target, limits: plan.limits, policy: plan.policy, access: plan.access, output: sockets,
+                    target: plan.target, limits: plan.limits, policy: plan.policy, access: plan.access,
+                    path: plan.path, output: sockets,
                     seed: seed
                 ) { datagramSize in
                     log.engine { () throws(OpenSSLError) in
@@ -50,8 +51,9 @@ final class TunnelRunner {
             let verified = plan.settings.cookieExchange
             core = .server(
                 ServerTunnel(
-                    target: plan.target, limits: plan.limits, access: plan.access, cookieExchange: verified,
-                    firstKey: try CookieKey(), output: sockets, now: now, makeKey: { try? CookieKey() }
+                    target: plan.target, limits: plan.limits, access: plan.access, path: plan.path,
+                    cookieExchange: verified,
+                    firstKey: try CookieKey(), output: sockets, seed: seed, now: now, makeKey: { try? CookieKey() }
                 ) { datagramSize in
                     log.engine { () throws(OpenSSLError) in
                         try OpenSSLHandshake(server: context, cookieVerified: verified, datagramSize: datagramSize)
@@ -91,6 +93,23 @@ final class TunnelRunner {
         log.refused(by: socket.remoteEndpoint)
     }
 
+    /// Takes what ICMP has said about the path from the shared socket.
+    func readSharedErrors() {
+        readErrors(of: sockets.shared) { error, size, now in
+            guard case .server(let tunnel) = core else { return }
+            tunnel.handlePathHint(size, peer: error.destination, now: now)
+        }
+    }
+
+    /// Takes what ICMP has said about the path from a flow's own socket.
+    func readFlowErrors(_ index: Int32, generation: UInt16) {
+        guard let (flow, socket) = sockets.socket(of: index, generation: generation) else { return }
+        readErrors(of: socket) { _, size, now in
+            guard case .client(let tunnel) = core else { return }
+            tunnel.handlePathHint(size, flow: flow, now: now)
+        }
+    }
+
     /// Takes the answer to a resolution.
     func handleAddresses(_ addresses: [Endpoint], now: Instant) {
         switch core {
@@ -109,10 +128,18 @@ final class TunnelRunner {
 
     /// Sends what waits, counts what could not be sent, and logs what has happened.
     func flush() {
-        for failed in sockets.flush() {
-            switch core {
-            case .client(let tunnel): tunnel.handleSendFailure(failed.flow, failed.failure, count: failed.count)
-            case .server(let tunnel): tunnel.handleSendFailure(failed.flow, failed.failure, count: failed.count)
+        // A refused probe of the path MTU is answered with a smaller one, which is to leave too; sizes only shrink.
+        while true {
+            let failures = sockets.flush()
+            guard !failures.isEmpty else { break }
+            let now = Instant(nanoseconds: MonotonicClock.now)
+            for failed in failures {
+                switch core {
+                case .client(let tunnel):
+                    tunnel.handleSendFailure(failed.flow, failed.failure, count: failed.count, now: now)
+                case .server(let tunnel):
+                    tunnel.handleSendFailure(failed.flow, failed.failure, count: failed.count, now: now)
+                }
             }
         }
         switch core {
@@ -153,6 +180,20 @@ final class TunnelRunner {
         }
     }
 
+    private func readErrors(
+        of socket: UDPSocket, _ tooLarge: (UDPSocket.PathError, _ size: Int, _ now: Instant) -> Void
+    ) {
+        // Whoever can make ICMP messages must not keep the worker here.
+        for _ in 0..<Self.errorsInARow {
+            guard let error = socket.nextPathError() else { return }
+            if let size = error.packetSize {
+                tooLarge(error, size, Instant(nanoseconds: MonotonicClock.now))
+            } else {
+                log.refused(by: error.destination)
+            }
+        }
+    }
+
     private func countTruncated() {
         guard received.truncated != truncated else { return }
         // The batch is the worker's and counts for all of its tunnels, one of which reads at a time.
@@ -165,4 +206,5 @@ final class TunnelRunner {
     }
 
     private static let batchesInARow = 8
+    private static let errorsInARow = 64
 }

@@ -283,7 +283,8 @@ public struct SendStatistics: Equatable, Sendable {
             msg_control: controlBytes > 0 ? control : nil, msg_controllen: controlBytes, msg_flags: 0)
         unsafe (entries + index).initialize(
             to: Entry(
-                key: key, family: family, segments: 1, segmentSize: length, bytes: length, isOpen: segmentation && length > 0,
+                key: key, family: family, segments: 1, segmentSize: length, bytes: length,
+                isOpen: segmentation && length > 0,
                 controlBytes: controlBytes))
     }
 
@@ -319,7 +320,9 @@ public struct SendStatistics: Equatable, Sendable {
             } else {
                 next = failed(next, CInt(-result), runEnd: end)
             }
-            if next == end, unsafe entries[end - 1].key.restored >= 0 { unsafe allowFragmentation(entries[end - 1], false) }
+            if next == end, unsafe entries[end - 1].key.restored >= 0 {
+                unsafe allowFragmentation(entries[end - 1], false)
+            }
         }
         count = 0
         used = 0

@@ -68,6 +68,7 @@ public final class HandshakeContext: @unchecked Sendable {
         try setCredential()
         try setTrust()
         setCallbacks()
+        try setHeartbeat()
     }
 
     deinit {

@@ -132,8 +132,9 @@ public final class OpenSSLHandshake: HandshakeEngine {
         guard let ssl = unsafe ssl else { return .waiting }
         ERR_clear_error()
         let result = unsafe culvert_handle_timer(ssl)
-        defer { transport.flush() }
-        return result < 0 ? .failed(failure(OpenSSLError(takenDuring: "repeating a flight"))) : .waiting
+        let error = OpenSSLError(takenDuring: "repeating a flight")
+        transport.flush()
+        return result < 0 ? fail(error) : .waiting
     }
 
     // MARK: The handshake
@@ -144,12 +145,13 @@ public final class OpenSSLHandshake: HandshakeEngine {
     /// Has OpenSSL go on as far as it can.
     private func advance() -> HandshakeProgress<OpenSSLRecordProtection> {
         guard let ssl = unsafe ssl else { return .waiting }
-        defer { transport.flush() }
         ERR_clear_error()
         let result = unsafe SSL_do_handshake(ssl)
+        let meaning = unsafe SSL_get_error(ssl, result)
+        let error = OpenSSLError(takenDuring: "the handshake")
+        transport.flush()
         if result == 1 { return unsafe establish(ssl) }
-        if fault == nil, unsafe SSL_get_error(ssl, result) == SSL_ERROR_WANT_READ { return .waiting }
-        return .failed(failure(OpenSSLError(takenDuring: "the handshake")))
+        return fault == nil && meaning == SSL_ERROR_WANT_READ ? .waiting : fail(error)
     }
 
     /// Begins in the middle: OpenSSL takes the cookie exchange as done and goes on from the numbers of the record that
@@ -157,12 +159,10 @@ public final class OpenSSLHandshake: HandshakeEngine {
     private func acceptVerifiedHello() -> HandshakeProgress<OpenSSLRecordProtection> {
         guard let ssl = unsafe ssl else { return .waiting }
         ERR_clear_error()
-        guard let address = unsafe BIO_ADDR_new() else {
-            return .failed(failure(OpenSSLError(takenDuring: "accepting a ClientHello")))
-        }
+        let address = unsafe BIO_ADDR_new()
         defer { unsafe BIO_ADDR_free(address) }
-        guard unsafe DTLSv1_listen(ssl, address) == 1 else {
-            return .failed(failure(OpenSSLError(takenDuring: "accepting a ClientHello")))
+        guard unsafe address != nil, unsafe DTLSv1_listen(ssl, address) == 1 else {
+            return fail(OpenSSLError(takenDuring: "accepting a ClientHello"))
         }
         awaitsVerifiedHello = false
         return advance()
@@ -174,14 +174,27 @@ public final class OpenSSLHandshake: HandshakeEngine {
             [TLS_ST_SR_CHANGE, TLS_ST_CR_CHANGE].contains(unsafe SSL_get_state(ssl))
         {
             let record = early.removeFirst()
+            guard unsafe isLongEnough(record, ssl) else { continue }
             given.append(record)
             transport.feed(record)
             let progress = advance()
             guard case .waiting = progress else { return progress }
-            if let failure = judgeUnreadable() { return .failed(failure) }
+            if let failure = judgeUnreadable() {
+                free()
+                return .failed(failure)
+            }
             if given.count == Self.maximumEarlyRecords { given.removeFirst() }
         }
         return .waiting
+    }
+
+    /// A record without room for nonce and tag, which anybody can send, would not be dropped by OpenSSL but end the
+    /// handshake with an internal error.
+    private func isLongEnough(_ record: [UInt8], _ ssl: OpaquePointer) -> Bool {
+        guard let algorithm = unsafe SSL_get_pending_cipher(ssl).flatMap({ unsafe CipherSuite($0)?.algorithm }) else {
+            return false
+        }
+        return record.count > RecordHeader.size + algorithm.explicitNonceLength + algorithm.tagLength
     }
 
     /// OpenSSL drops a Finished that does not open without a word, and where keys are pre-shared that is all there is
@@ -218,7 +231,6 @@ public final class OpenSSLHandshake: HandshakeEngine {
         }
         let endsHandshake = (context.role == .server) != isResumed
         let finalFlight = unsafe endsHandshake ? finalFlight(ssl) : nil
-        transport.flush()
         if context.options.requiresExtendedMasterSecret, unsafe culvert_has_extended_master_secret(ssl) == 0 {
             return refuseOldMasterSecret(protection, endsHandshake: endsHandshake)
         }
@@ -288,8 +300,9 @@ public final class OpenSSLHandshake: HandshakeEngine {
         transport.send((record + alert.bytes).bytes)
     }
 
-    private func failure(_ error: OpenSSLError) -> HandshakeFailure {
-        fault ?? HandshakeFailure(error)
+    private func fail(_ error: OpenSSLError) -> HandshakeProgress<OpenSSLRecordProtection> {
+        free()
+        return .failed(fault ?? HandshakeFailure(error))
     }
 
     // MARK: Set-up and end

@@ -25,7 +25,6 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
         var failures = 0
         var attempts = 0
         var toldOversizeAt: Instant?
-        var toldPathAt: Instant?
     }
 
     /// Drops that belong to no association that is still there, and what ended associations carried.
@@ -86,13 +85,15 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
         }
         flows.touch(index, now: now)
         flows[index].localAddress = local
-        guard datagram.byteCount <= RecordHeader.maximumPlaintextLength else {
-            dropOversize(datagram.byteCount, index, now: now)
-            return
-        }
         if let association = flows[index].association, association.isEstablished {
             seal(datagram, with: association, index, now: now)
             if association.needsAttention { serve(index, now: now) }
+            return
+        }
+        guard datagram.byteCount <= RecordHeader.maximumPlaintextLength else {
+            counters.drops.add(.oversize)
+            let fate = DatagramFate.dropped(limit: RecordHeader.maximumPlaintextLength)
+            tellOversize(datagram.byteCount, fate, index, now: now)
             return
         }
         enqueue(datagram, index)
@@ -247,15 +248,10 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
         events.append(.limit(.flows, evicted: evicted))
     }
 
-    private func dropOversize(_ byteCount: Int, _ index: Int32, now: Instant) {
-        if let association = flows[index].association {
-            association.countDrop(.oversize)
-        } else {
-            counters.drops.add(.oversize)
-        }
+    private func tellOversize(_ byteCount: Int, _ fate: DatagramFate, _ index: Int32, now: Instant) {
         if let told = flows[index].toldOversizeAt, now - told < .seconds(60) { return }
         flows[index].toldOversizeAt = now
-        events.append(.oversize(from: flows.key(index), byteCount: byteCount))
+        events.append(.oversize(from: flows.key(index), byteCount: byteCount, fate))
     }
 
     // MARK: Waiting datagrams
@@ -283,24 +279,17 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
     private func seal(
         _ datagram: borrowing RawSpan, with association: Association<Engine>, _ index: Int32, now: Instant
     ) {
-        var isLarge = false
-        if datagram.byteCount > association.maximumDatagram {
-            tellLargerThanPath(datagram.byteCount, limit: association.maximumDatagram, index, now: now)
-            guard path.oversize == .fragment else {
-                association.countDrop(.oversize)
-                return
-            }
-            isLarge = true
+        let fate = association.fate(of: datagram.byteCount, path.oversize)
+        if fate != .whole { tellOversize(datagram.byteCount, fate, index, now: now) }
+        if case .dropped = fate {
+            association.countDrop(.oversize)
+            return
         }
-        output.send(flows.id(index), maximum: datagram.byteCount + association.overhead, mayFragment: isLarge) { buffer in
+        output.send(
+            flows.id(index), maximum: datagram.byteCount + association.overhead, mayFragment: fate != .whole
+        ) { buffer in
             association.seal(datagram, into: &buffer)
         }
-    }
-
-    private func tellLargerThanPath(_ byteCount: Int, limit: Int, _ index: Int32, now: Instant) {
-        if let told = flows[index].toldPathAt, now - told < .seconds(60) { return }
-        flows[index].toldPathAt = now
-        events.append(.largerThanPath(from: flows.key(index), byteCount: byteCount, limit: limit))
     }
 
     private func reply(_ plaintext: borrowing RawSpan, _ index: Int32) {

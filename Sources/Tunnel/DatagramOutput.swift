@@ -70,11 +70,3 @@ public enum SendFailure: Sendable {
         }
     }
 }
-
-extension Association {
-    /// Counts what the system did not send, unless it was a probe: a probe's refusal is its answer.
-    func handleSendFailure(_ failure: SendFailure, count: Int, now: Instant) {
-        let probes = failure == .tooLarge && handleRefusal(now: now) ? 1 : 0
-        countDrop(failure.reason, count - probes)
-    }
-}

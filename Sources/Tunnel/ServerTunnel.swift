@@ -23,7 +23,7 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
         var localAddress = IPAddress.anyIPv6
         var establishedAt: Instant?
         var armed: Instant?
-        var toldPathAt: Instant?
+        var toldOversizeAt: Instant?
     }
 
     /// Drops that belong to no association that is still there, and what ended associations carried.
@@ -50,7 +50,8 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
     /// is none to be had; its engines must expect a hello as `cookieExchange` has it.
     public init(
         target: ForwardTarget, limits: TunnelLimits, access: AccessList, path: TunnelPath, cookieExchange: Bool,
-        firstKey: Key, output: Output, seed: UInt64, now: Instant, makeKey: @escaping () -> Key?, makeEngine: @escaping (_ datagramSize: Int) -> Engine?
+        firstKey: Key, output: Output, seed: UInt64, now: Instant, makeKey: @escaping () -> Key?,
+        makeEngine: @escaping (_ datagramSize: Int) -> Engine?
     ) {
         self.target = target
         self.limits = limits
@@ -92,18 +93,15 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
             return
         }
         flows.touch(index, now: now)
-        var isLarge = false
-        if association.isEstablished, datagram.byteCount > association.maximumDatagram {
-            tellLargerThanPath(datagram.byteCount, limit: association.maximumDatagram, index, now: now)
-            guard path.oversize == .fragment else {
-                association.countDrop(.oversize)
-                return
-            }
-            isLarge = true
+        let fate = association.fate(of: datagram.byteCount, path.oversize)
+        if fate != .whole { tellOversize(datagram.byteCount, fate, index, now: now) }
+        if case .dropped = fate {
+            association.countDrop(.oversize)
+            return
         }
         output.sendShared(
             flow, to: flows.key(index), from: flows[index].localAddress,
-            maximum: datagram.byteCount + association.overhead, mayFragment: isLarge
+            maximum: datagram.byteCount + association.overhead, mayFragment: fate != .whole
         ) { buffer in
             association.seal(datagram, into: &buffer)
         }
@@ -455,10 +453,11 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
         deadlines.arm(flows.id(index), at: deadline)
     }
 
-    private func tellLargerThanPath(_ byteCount: Int, limit: Int, _ index: Int32, now: Instant) {
-        if let told = flows[index].toldPathAt, now - told < .seconds(60) { return }
-        flows[index].toldPathAt = now
-        events.append(.largerThanPath(from: flows.key(index), byteCount: byteCount, limit: limit))
+    private func tellOversize(_ byteCount: Int, _ fate: DatagramFate, _ index: Int32, now: Instant) {
+        guard let address else { return }
+        if let told = flows[index].toldOversizeAt, now - told < .seconds(60) { return }
+        flows[index].toldOversizeAt = now
+        events.append(.oversize(from: address, byteCount: byteCount, fate))
     }
 
     private func tellLimit(_ limit: TunnelLimit, evicted: Endpoint?, now: Instant) {

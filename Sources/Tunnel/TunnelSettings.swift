@@ -33,14 +33,6 @@ public struct TunnelLimits: Sendable {
     static var idleBeforeEviction: Duration { .seconds(10) }
 }
 
-/// What happens to a datagram that does not fit one packet of the path.
-public enum OversizePolicy: Sendable {
-    /// IP fragments it.
-    case fragment
-    /// It is dropped and counted.
-    case drop
-}
-
 /// How a tunnel's associations watch and use their paths.
 public struct TunnelPath: Sendable {
     /// How heartbeats are used.
@@ -105,11 +97,8 @@ public enum TunnelEvent: Sendable {
     case ended(peer: Endpoint, PeerIdentity?, AssociationEnd)
     /// The forward name has no addresses; the next attempt follows after `retryIn`.
     case unresolved(String, retryIn: Duration)
-    /// A datagram was larger than a record can carry.
-    case oversize(from: Endpoint, byteCount: Int)
-    /// Datagrams from here are larger than the `limit` that the path carries in one packet: they are fragmented or
-    /// dropped, as the tunnel is told.
-    case largerThanPath(from: Endpoint, byteCount: Int, limit: Int)
+    /// Datagrams from here do not fit one packet of the path, or not even a record. Told once a minute for each flow.
+    case oversize(from: Endpoint, byteCount: Int, DatagramFate)
     /// The path MTU towards a peer is another, or known better.
     case pathMTUChanged(peer: Endpoint, PathMTU, maximumDatagram: Int)
     /// A flow was idle for its timeout.

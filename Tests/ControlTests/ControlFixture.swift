@@ -114,20 +114,15 @@ func blocking<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result)
 
 let curlIsInstalled = FileManager.default.isExecutableFile(atPath: "/usr/bin/curl")
 
-/// Runs curl against a control socket; gives its exit code and output.
+/// Runs curl against a control socket; gives its exit status and output.
 func curl(_ arguments: String..., socket: String) async throws -> (code: Int32, output: String) {
-    try await blocking { try runCurl(["-sS", "--max-time", "10", "--unix-socket", socket] + arguments) }
-}
-
-private func runCurl(_ arguments: [String]) throws -> (code: Int32, output: String) {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/curl")
-    process.arguments = arguments
-    let pipe = Pipe()
-    process.standardOutput = pipe
-    process.standardError = pipe
-    try process.run()
-    let output = pipe.fileHandleForReading.readDataToEndOfFile()
-    process.waitUntilExit()
-    return (process.terminationStatus, String(decoding: output, as: UTF8.self))
+    let command = ["/usr/bin/curl", "-sS", "--max-time", "10", "--unix-socket", socket] + arguments
+    // Not by Foundation's Process, which may wait for ever when several are started at the same time.
+    return try await blocking {
+        let line = command.map { "'\($0)'" }.joined(separator: " ") + " 2>&1"
+        let pipe = try #require(popen(line, "re"))
+        var output: [UInt8] = []
+        while case let byte = getc(pipe), byte != EOF { output.append(UInt8(truncatingIfNeeded: byte)) }
+        return (pclose(pipe), String(decoding: output, as: UTF8.self))
+    }
 }

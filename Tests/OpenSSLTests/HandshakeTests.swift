@@ -177,6 +177,7 @@ import Wire
             try #require(!flight.isEmpty)
         }
         #expect(try header(of: fromServer[0]).number == number)
+        #expect(fromServer.allSatisfy { $0.count <= 300 })
         client.receive(server.seal([9]))
         #expect(client.received == [[9]])
     }
@@ -278,15 +279,24 @@ import Wire
         expectData(pair)
     }
 
-    @Test func `forged records of epoch 1 neither stop a handshake nor move the replay window`() throws {
-        var pair = try TestPair(pki.clientOptions, pki.serverOptions)
+    @Test(arguments: ["AES128-GCM-SHA256", "CHACHA20-POLY1305", "AES128-CCM"])
+    func `forged records of epoch 1 neither stop a handshake nor move the replay window`(suite: String) throws {
+        var clientOptions = pki.clientOptions
+        clientOptions.ciphers = "ECDHE-ECDSA-\(suite)"
+        var pair = try TestPair(
+            clientOptions,
+            {
+                var options = pki.serverOptions
+                options.ciphers = "ALL"
+                return options
+            }())
         pair.client.start()
         pair.client.transmits().forEach(pair.server.receive)
         pair.server.transmits().forEach(pair.client.receive)
-        func forged(_ sequence: UInt64, _ type: ContentType) -> [UInt8] {
-            var record = [UInt8](repeating: 0xaa, count: RecordHeader.size + 48)
+        func forged(_ sequence: UInt64, _ type: ContentType, _ length: Int = 48) -> [UInt8] {
+            var record = [UInt8](repeating: 0xaa, count: RecordHeader.size + length)
             let number = RecordNumber(epoch: 1, sequence: sequence)
-            record.withMutableBytes { _ = RecordHeader(type: type, number: number, length: 48).write(into: &$0) }
+            record.withMutableBytes { _ = RecordHeader(type: type, number: number, length: length).write(into: &$0) }
             return record
         }
         for index in 0..<100 {
@@ -296,14 +306,67 @@ import Wire
         for datagram in pair.client.transmits() {
             for record in records(of: datagram) {
                 pair.server.receive(record)
-                pair.server.receive(forged(RecordNumber.maximumSequence, .handshake))
-                pair.server.receive(forged(5, .alert))
+                for length in [0, 1, 2, 7, 8, 9, 15, 16, 17, 23, 24, 25, 40, 48, 1000, 16_704, 18_432] {
+                    pair.server.receive(forged(RecordNumber.maximumSequence, .handshake, length))
+                    pair.server.receive(forged(5, .alert, length))
+                    pair.client.receive(forged(5, .alert, length))
+                }
             }
         }
+        #expect(pair.server.failure == nil)
         #expect(pair.server.result?.receivedSequences == [0])
         pair.exchange()
         #expect(pair.client.result?.receivedSequences == [0])
         expectData(pair)
+    }
+
+    @Test func `damaged datagrams end in keys or in a failure, and in nothing else`() throws {
+        let clientContext = try HandshakeContext(.client, pki.clientOptions)
+        let serverContext = try HandshakeContext(.server, pki.serverOptions)
+        var undamaged = try TestPair(clientContext, serverContext, datagramSize: 600)
+        undamaged.run()
+        let count = undamaged.fromClient.count + undamaged.fromServer.count
+        var random = SystemRandomNumberGenerator()
+        for which in 0..<count {
+            for _ in 0..<60 {
+                let pair = try TestPair(clientContext, serverContext, datagramSize: 600)
+                pair.client.start()
+                var number = 0
+                while true {
+                    let crossing =
+                        pair.client.transmits().map { ($0, pair.server) }
+                        + pair.server.transmits().map { ($0, pair.client) }
+                    if crossing.isEmpty { break }
+                    for (datagram, target) in crossing {
+                        var datagram = datagram
+                        if number == which {
+                            for _ in 0..<Int.random(in: 1...3, using: &random) {
+                                datagram[Int.random(in: datagram.indices, using: &random)] = .random(
+                                    in: 0...255, using: &random)
+                            }
+                        }
+                        number += 1
+                        target.receive(datagram)
+                    }
+                }
+                if pair.client.result != nil, pair.server.result != nil { expectData(pair) }
+            }
+        }
+    }
+
+    @Test func `one context serves many threads`() async throws {
+        let clientContext = try HandshakeContext(.client, pki.clientOptions)
+        let serverContext = try HandshakeContext(.server, pki.serverOptions)
+        try await withThrowingTaskGroup(of: Bool.self) { group in
+            for _ in 0..<40 {
+                group.addTask {
+                    var pair = try TestPair(clientContext, serverContext)
+                    pair.run()
+                    return pair.client.result != nil && pair.server.result != nil
+                }
+            }
+            for try await isDone in group { #expect(isDone) }
+        }
     }
 
     @Test func `the key log has the master secret's line, only if asked for`() throws {

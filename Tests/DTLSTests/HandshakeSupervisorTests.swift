@@ -1,0 +1,205 @@
+import Testing
+import Wire
+
+@testable import DTLS
+
+@Suite struct HandshakeSupervisorTests {
+    /// A supervisor with its engine and counters, and time that a test moves.
+    private struct Subject {
+        let engine = FakeEngine()
+        var supervisor: HandshakeSupervisor<FakeEngine>
+        var drops = DropCounters()
+
+        init(maximumTimeouts: Int = 6) {
+            supervisor = HandshakeSupervisor(engine: engine, maximumTimeouts: maximumTimeouts, now: .at(0))
+        }
+
+        mutating func receive(_ record: [UInt8], at seconds: Double = 0) -> HandshakeProgress<FakeProtection> {
+            guard let header = readRecord(record) else { return .waiting }
+            return supervisor.receive(record.bytes, header: header, now: .at(seconds), drops: &drops)
+        }
+
+        /// Serves deadline after deadline until the handshake ends; answers when and why.
+        mutating func runOut() -> (at: Instant, failure: HandshakeFailure.Reason)? {
+            for _ in 0..<100 {
+                let now = supervisor.deadline
+                if case .failed(let failure) = supervisor.handleTimeout(now: now) { return (now, failure.reason) }
+            }
+            return nil
+        }
+    }
+
+    private func failure(_ progress: HandshakeProgress<FakeProtection>) -> HandshakeFailure.Reason? {
+        if case .failed(let failure) = progress { failure.reason } else { nil }
+    }
+
+    private static let fatal = FakePeer.clear(.alert, [2, 40])
+
+    @Test(
+        arguments: [
+            (0, ContentType.handshake, nil), (0, .changeCipherSpec, nil), (1, .handshake, nil), (1, .alert, nil),
+            (0, .applicationData, .contentType), (0, ContentType(rawValue: 24), .contentType),
+            (0, ContentType(rawValue: 25), .contentType), (1, .applicationData, .contentType),
+            (1, .changeCipherSpec, .contentType), (1, ContentType(rawValue: 24), .contentType),
+            (0, .alert, .contentType),
+            (2, .handshake, .epoch), (2, .applicationData, .epoch), (0xffff, .alert, .epoch),
+        ] as [(UInt16, ContentType, DropReason?)])
+    func `only what belongs to a handshake reaches the engine`(epoch: UInt16, type: ContentType, drop: DropReason?) {
+        var subject = Subject()
+        _ = subject.receive(FakePeer.clear(type, [1, 40, 0], epoch: epoch))
+        #expect(subject.engine.received.count == (drop == nil ? 1 : 0))
+        if type == .alert, epoch == 0 {
+            // Three bytes are no alert at all.
+            #expect(subject.drops[.malformed] == 1)
+        } else if let drop {
+            #expect(subject.drops[drop] == 1)
+        } else {
+            #expect(subject.drops.total == 0)
+        }
+    }
+
+    @Test func `an unanswered flight is repeated with doubling waits, in smaller and smaller datagrams`() {
+        var subject = Subject()
+        _ = subject.supervisor.start(now: .at(0))
+        var sizes: [Int] = []
+        for seconds in [1.0, 3, 7, 15, 31, 63] {
+            #expect(subject.supervisor.deadline == .at(seconds))
+            // OpenSSL's timer has run out by then.
+            subject.engine.retransmission = .zero
+            #expect(failure(subject.supervisor.handleTimeout(now: .at(seconds))) == nil)
+            sizes.append(subject.engine.datagramSize)
+        }
+        #expect(sizes == [1472, 1200, 548, 268, 268, 268])
+        #expect(subject.engine.timeouts == 6)
+        #expect(subject.supervisor.deadline == .at(64))
+        #expect(failure(subject.supervisor.handleTimeout(now: .at(64))) == .timeout)
+    }
+
+    @Test func `a size that is small already is not raised`() {
+        var subject = Subject()
+        subject.engine.datagramSize = 300
+        _ = subject.supervisor.start(now: .at(0))
+        for seconds in [1.0, 3, 7, 15] {
+            subject.engine.retransmission = nil
+            _ = subject.supervisor.handleTimeout(now: .at(seconds))
+        }
+        #expect(subject.engine.datagramSize == 268)
+    }
+
+    @Test func `an attempt may be given up sooner`() {
+        var subject = Subject(maximumTimeouts: 2)
+        _ = subject.supervisor.start(now: .at(0))
+        for (seconds, isOver) in [(1.0, false), (3, false), (7, true)] {
+            subject.engine.retransmission = .zero
+            #expect((failure(subject.supervisor.handleTimeout(now: .at(seconds))) == .timeout) == isOver)
+        }
+        #expect(subject.engine.timeouts == 2)
+    }
+
+    @Test func `a handshake that goes on but never ends is given up after 64 seconds`() {
+        var subject = Subject()
+        for second in 0..<64 {
+            #expect(failure(subject.supervisor.handleTimeout(now: .at(Double(second)))) == nil)
+            subject.engine.retransmission = .seconds(2)
+            _ = subject.receive(FakePeer.handshake(2, sequence: UInt64(second)), at: Double(second))
+        }
+        #expect(failure(subject.supervisor.handleTimeout(now: .at(64))) == .timeout)
+    }
+
+    @Test func `a server that waits for its client has no timer but the last`() {
+        var subject = Subject()
+        subject.engine.retransmission = nil
+        _ = subject.receive(FakePeer.handshake(1, sequence: 0))
+        #expect(subject.supervisor.deadline == .at(64))
+    }
+
+    @Test func `a timer of zero is not served for ever`() {
+        var subject = Subject()
+        subject.engine.retransmission = .zero
+        _ = subject.supervisor.start(now: .at(0))
+        #expect(subject.supervisor.deadline > .at(0))
+    }
+
+    @Test func `a timeout before its time does nothing`() {
+        var subject = Subject()
+        _ = subject.supervisor.start(now: .at(0))
+        _ = subject.supervisor.handleTimeout(now: .at(0.9))
+        #expect(subject.engine.timeouts == 0)
+    }
+
+    @Test func `the engine's clock being slightly behind is not a lost flight`() {
+        var subject = Subject()
+        _ = subject.supervisor.start(now: .at(0))
+        subject.engine.retransmission = .milliseconds(20)
+        #expect(failure(subject.supervisor.handleTimeout(now: .at(1))) == nil)
+        #expect(subject.engine.timeouts == 0)
+        #expect(subject.supervisor.deadline == .at(1.02))
+        subject.engine.retransmission = .zero
+        _ = subject.supervisor.handleTimeout(now: .at(1.02))
+        #expect(subject.engine.timeouts == 1)
+    }
+
+    @Test func `a clock that was set ends the handshake, so that a fresh one begins`() {
+        var back = Subject()
+        _ = back.supervisor.start(now: .at(0))
+        back.engine.retransmission = .seconds(3600)
+        #expect(failure(back.supervisor.handleTimeout(now: .at(1))) == .clockStep)
+
+        var seen = Subject()
+        seen.engine.retransmission = .seconds(3600)
+        #expect(failure(seen.supervisor.start(now: .at(0))) == .clockStep)
+
+        var small = Subject()
+        _ = small.supervisor.start(now: .at(0))
+        small.engine.retransmission = .milliseconds(500)
+        #expect(failure(small.supervisor.handleTimeout(now: .at(1))) == .clockStep)
+
+        var longest = Subject()
+        longest.engine.retransmission = .seconds(60)
+        #expect(failure(longest.supervisor.start(now: .at(0))) == nil)
+    }
+
+    @Test func `an alert in the clear is believed after two seconds without a handshake record`() {
+        var subject = Subject()
+        subject.engine.retransmission = nil
+        #expect(failure(subject.receive(Self.fatal, at: 1)) == nil)
+        #expect(subject.engine.received.isEmpty)
+        #expect(subject.supervisor.deadline == .at(3))
+        #expect(failure(subject.supervisor.handleTimeout(now: .at(2.9))) == nil)
+        #expect(failure(subject.supervisor.handleTimeout(now: .at(3))) == .alert(.init(rawValue: 40)))
+    }
+
+    @Test func `a handshake that goes on has not been ended by an alert in the clear`() {
+        var subject = Subject()
+        subject.engine.retransmission = nil
+        _ = subject.receive(Self.fatal, at: 1)
+        _ = subject.receive(FakePeer.handshake(2, sequence: 0), at: 2)
+        #expect(failure(subject.supervisor.handleTimeout(now: .at(3))) == nil)
+        #expect(subject.supervisor.deadline == .at(64))
+        // The next one counts from its own time, and one after that does not postpone it.
+        _ = subject.receive(Self.fatal, at: 5)
+        _ = subject.receive(Self.fatal, at: 6)
+        #expect(failure(subject.supervisor.handleTimeout(now: .at(7))) == .alert(.init(rawValue: 40)))
+    }
+
+    @Test(
+        arguments: [
+            ([2, 40], true), ([2, 0], true), ([1, 0], true), ([1, 90], true), ([1, 100], false), ([1, 112], false),
+        ] as [([UInt8], Bool)])
+    func `only an alert that ends a handshake is suspicious, but each is counted`(alert: [UInt8], isEnd: Bool) {
+        var subject = Subject()
+        subject.engine.retransmission = nil
+        _ = subject.receive(FakePeer.clear(.alert, alert))
+        #expect(subject.supervisor.deadline == (isEnd ? .at(2) : .at(64)))
+        #expect(subject.drops[.contentType] == 1)
+    }
+
+    @Test(arguments: [[], [2], [2, 40, 0], [9, 40]] as [[UInt8]]) func `what is no alert is malformed`(content: [UInt8])
+    {
+        var subject = Subject()
+        subject.engine.retransmission = nil
+        _ = subject.receive(FakePeer.clear(.alert, content))
+        #expect(subject.drops[.malformed] == 1)
+        #expect(subject.supervisor.deadline == .at(64))
+    }
+}

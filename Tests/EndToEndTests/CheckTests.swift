@@ -1,0 +1,154 @@
+// `culvert check` and `culvert run` on configs with every kind of mistake: all of them are said in one go, at their places,
+// and neither command accepts what the other refuses.
+
+import Foundation
+import Testing
+import TestSupport
+
+@Suite struct CheckTests {
+    /// Both commands on the same config; they have to agree.
+    private func verdict(
+        _ bench: Bench, _ path: String, sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws -> (status: Int32, said: String) {
+        let check = try await bench.culvert("check", "--config", path)
+        guard check.status != 0 else { return check }
+        let run = try await bench.culvert("run", "--config", path)
+        #expect(run.status == check.status, "\(run.said)", sourceLocation: sourceLocation)
+        let errors = check.said.split(separator: "\n").filter { $0.contains("error: ") }
+        for error in errors {
+            let words = error.split(separator: "error: ", maxSplits: 1).last ?? ""
+            #expect(
+                run.said.contains(words), "run does not say '\(words)': \(run.said)", sourceLocation: sourceLocation)
+        }
+        return check
+    }
+
+    private static let good = """
+        [[tunnel]]
+        name = "good"
+        listen = "udp://127.0.0.1:5514"
+        forward = "dtls://localhost:6514"
+
+        """
+
+    @Test func `a good config is said to be good, as a file and as a directory`() async throws {
+        let bench = try await Bench()
+        let path = try bench.configure("client", tunnels: Self.good)
+        let file = try await verdict(bench, path)
+        #expect(file.status == 0 && file.said.contains("good; 1 tunnel"), "\(file.said)")
+        try FileManager.default.createDirectory(
+            atPath: bench.directory("conf.d"), withIntermediateDirectories: false)
+        try FileManager.default.moveItem(atPath: path, toPath: bench.directory("conf.d/10-daemon.toml"))
+        try bench.directory.write(
+            Self.good.replacing("good", with: "second").replacing("5514", with: "5515"), "conf.d/20-more.toml")
+        try bench.directory.write("not a config [[[", "conf.d/README")
+        let directory = try await verdict(bench, bench.directory("conf.d"))
+        #expect(directory.status == 0 && directory.said.contains("good; 2 tunnels"), "\(directory.said)")
+    }
+
+    @Test func `every mistake is said in one go, at its place, with advice`() async throws {
+        let bench = try await Bench()
+        let path = try bench.configure(
+            "client", daemon: "log_level = \"loud\"\nworkers = -1",
+            tunnels: """
+                [[tunnel]]
+                name = "syslog"
+                lisen = "udp://127.0.0.1:5514"
+                forward = "dtls://collector.example.net:6514"
+                [[tunnel]]
+                name = "syslog"
+                listen = "udp://127.0.0.1:5515"
+                forward = "udp://127.0.0.1:6514"
+                flow_timeout = "5 parsecs"
+                [[tunnel]]
+                name = "a"
+                listen = "udp://127.0.0.1:5516"
+                forward = "dtls://localhost:6514"
+                identity = "nobody"
+                oversize = "explode"
+                [[tunnel]]
+                name = "b"
+                listen = "udp://127.0.0.1:5516"
+                forward = "dtls://localhost"
+                """)
+        let (status, said) = try await verdict(bench, path)
+        #expect(status == 1)
+        for words in [
+            "log_level", "workers", "unknown key 'lisen'", "did you mean 'listen'?", "flow_timeout", "nobody",
+            "oversize", "syslog",
+        ] {
+            #expect(said.contains(words), "'\(words)' is missing:\n\(said)")
+        }
+        let lines = said.split(separator: "\n").filter { $0.contains("error: ") }
+        #expect(lines.count >= 9, "\(said)")
+        for line in lines {
+            #expect(line.contains(#/client\.toml:[0-9]+:[0-9]+: error: /#), "no place: \(line)")
+        }
+    }
+
+    @Test(arguments: [
+        ("", "no tunnel"), ("[[tunnel]\nname = 1", "error"), ("a = \"unterminated", "error"), ("[daemon", "error"),
+        ("\u{0}\u{1}\u{2}", "error"), ("[tunnel]\nname = \"x\"", "error"), ("tunnel = 5", "error"),
+    ])
+    func `what is no config is refused with a place`(_ text: String, _ words: String) async throws {
+        let bench = try await Bench()
+        let path = try bench.directory.write(text, "bad.toml")
+        let (status, said) = try await verdict(bench, path)
+        #expect(status == 1 && said.contains(words) && said.contains("bad.toml"), "\(said)")
+    }
+
+    @Test func `files that cannot be used are all said at once`() async throws {
+        let bench = try await Bench()
+        try FileManager.default.copyItem(atPath: bench.keys.path("client.key"), toPath: bench.directory("open.key"))
+        chmod(bench.directory("open.key"), 0o644)
+        let ca = "ca = \"\(bench.keys.path("ca.crt"))\""
+        func identity(_ name: String, _ certificate: String, _ key: String) -> String {
+            "[identity.\(name)]\ncertificate = \"\(certificate)\"\nprivate_key = \"\(key)\"\n"
+        }
+        func tunnel(_ name: String, _ port: Int, trust: String = "good") -> String {
+            """
+            [[tunnel]]
+            name = "\(name)"
+            listen = "udp://127.0.0.1:\(port)"
+            forward = "dtls://localhost:6514"
+            identity = "\(name)"
+            trust = "\(trust)"
+
+            """
+        }
+        let keys = bench.keys
+        try bench.directory.write("no certificate at all", "garbage.crt")
+        let path = try bench.directory.write(
+            identity("missing", bench.directory("absent.crt"), bench.directory("absent.key"))
+                + identity("expired", keys.path("expired.crt"), keys.path("expired.key"))
+                + identity("mismatched", keys.path("client.crt"), keys.path("server.key"))
+                + identity("readable", keys.path("client.crt"), bench.directory("open.key"))
+                + identity("garbage", bench.directory("garbage.crt"), keys.path("client.key"))
+                + "[trust.good]\n\(ca)\n[trust.bad]\nca = \"\(bench.directory("absent-ca.crt"))\"\n"
+                + tunnel("missing", 5514) + tunnel("expired", 5515) + tunnel("mismatched", 5516)
+                + tunnel("readable", 5517) + tunnel("garbage", 5518, trust: "bad"), "files.toml")
+        let (status, said) = try await verdict(bench, path)
+        #expect(status == 1)
+        for words in [
+            "absent.crt", "absent.key", "expired.crt", "server.key", "open.key", "garbage.crt", "absent-ca.crt",
+            "expired", "chmod",
+        ] {
+            #expect(said.contains(words), "'\(words)' is missing:\n\(said)")
+        }
+        for line in said.split(separator: "\n") where line.contains("error: ") {
+            #expect(line.contains(#/files\.toml:[0-9]+:[0-9]+: error: /#), "no place: \(line)")
+        }
+    }
+
+    @Test func `a config that is not there, and usage, have exit codes of their own`() async throws {
+        let bench = try await Bench()
+        for command in ["check", "run"] {
+            let missing = try await bench.culvert(command, "--config", bench.directory("absent.toml"))
+            #expect(missing.status == 1 && missing.said.contains("absent.toml"), "\(missing.said)")
+            let usage = try await bench.culvert(command, "--confg", "x")
+            #expect(usage.status == 64 && usage.said.contains("Usage:"), "\(usage.said)")
+        }
+        #expect(try await bench.culvert("frobnicate").status == 64)
+        #expect(try await bench.culvert("--help").status == 0)
+    }
+}
