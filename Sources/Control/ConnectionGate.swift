@@ -1,5 +1,6 @@
 // Bounds how many clients are connected at a time: while the house is full, nothing is accepted and newcomers wait in the
-// socket's backlog. When the listening channel closes, it closes every connection. Runs on the event loop only.
+// socket's backlog. They also wait while the system has no file descriptor for them: asking again at once would find them
+// there again, and never end. When the listening channel closes, it closes every connection. Runs on the event loop only.
 
 internal import NIOCore
 
@@ -13,17 +14,28 @@ final class ConnectionGate: ChannelDuplexHandler {
     private let limit: Int
     private var connections: [ObjectIdentifier: any Channel] = [:]
     private var readIsWaiting = false
+    private var isPausing = false
 
     init(limit: Int) {
         self.limit = max(1, limit)
     }
 
     func read(context: ChannelHandlerContext) {
-        guard connections.count < limit else {
+        guard connections.count < limit, !isPausing else {
             readIsWaiting = true
             return
         }
         context.read()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.fireErrorCaught(error)
+        guard !isPausing else { return }
+        isPausing = true
+        context.eventLoop.assumeIsolated().scheduleTask(in: Self.pause) {
+            self.isPausing = false
+            self.resume(context)
+        }
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -33,12 +45,19 @@ final class ConnectionGate: ChannelDuplexHandler {
         // Every connection is on the listening channel's loop, because the group has only that one.
         connection.closeFuture.assumeIsolated().whenComplete { _ in
             self.connections[key] = nil
-            guard self.readIsWaiting else { return }
-            self.readIsWaiting = false
-            context.read()
+            self.resume(context)
         }
         context.fireChannelRead(data)
     }
+
+    private func resume(_ context: ChannelHandlerContext) {
+        guard readIsWaiting else { return }
+        readIsWaiting = false
+        read(context: context)
+    }
+
+    /// How long to wait after the system has refused to accept.
+    private static let pause = TimeAmount.milliseconds(500)
 
     func channelInactive(context: ChannelHandlerContext) {
         readIsWaiting = false

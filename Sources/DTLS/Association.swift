@@ -56,7 +56,7 @@ public final class Association<Engine: HandshakeEngine> {
     /// Begins with an engine that has not been used. At the client, ``start(now:)`` is called next; a server waits for
     /// the ClientHello. `maximumTimeouts` is how many times a flight may go unanswered, doubling from 1 s, before
     /// the attempt is given up.
-    public init(engine: Engine, path: PathSettings, maximumTimeouts: Int = 6, now: Instant) {
+    public init(engine: Engine, path: PathSettings = PathSettings(), maximumTimeouts: Int = 6, now: Instant) {
         datagramSize = engine.datagramSize
         pathSettings = path
         handshake = HandshakeSupervisor(engine: engine, maximumTimeouts: maximumTimeouts, now: now)

@@ -8,7 +8,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
     case version
     /// A record of an epoch that is not in use.
     case epoch
-    /// A content type that has no place here, or an alert in the clear.
+    /// A content type that has no place here, a handshake message of the wrong end, or an alert in the clear.
     case contentType
     /// A record that has been seen, or is too old to tell.
     case replayed

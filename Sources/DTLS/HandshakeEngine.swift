@@ -14,6 +14,10 @@ public protocol HandshakeEngine: AnyObject {
     /// Sends the first flight. Only for a client, and once.
     func start() -> HandshakeProgress<Protection>
 
+    /// Why a record that ``receive(_:)`` could take cannot be the peer's: malformed, of a kind that only this end sends, or
+    /// one that this end has sent. It is dropped, where to the library it would be the end. Nil where it may be real.
+    func objection(to record: borrowing RawSpan) -> DropReason?
+
     /// Takes one whole record, header included, of content type handshake, change_cipher_spec or alert, and goes on as
     /// far as it can. Records of epoch 1 may come before their keys are known; the engine keeps them, within bounds.
     func receive(_ record: borrowing RawSpan) -> HandshakeProgress<Protection>
@@ -30,6 +34,11 @@ public protocol HandshakeEngine: AnyObject {
 
     /// The next datagram to send, each at most ``datagramSize`` bytes long unless a single record is longer.
     func pollTransmit() -> [UInt8]?
+}
+
+extension HandshakeEngine {
+    /// For an engine that is as calm itself.
+    public func objection(to record: borrowing RawSpan) -> DropReason? { nil }
 }
 
 /// The longest wait for an answer that a handshake's timer ever sets (RFC 6347 §4.2.4.1).

@@ -37,8 +37,7 @@ struct HandshakeSupervisor<Engine: HandshakeEngine> {
     func pollTransmit() -> [UInt8]? { engine.pollTransmit() }
 
     mutating func start(now: Instant) -> HandshakeProgress<Engine.Protection> {
-        let progress = engine.start()
-        return arm(progress, now: now)
+        arm(engine.start(), now: now)
     }
 
     /// Takes one record. What must not reach the engine is kept, judged or dropped here: an unexpected type, and an
@@ -48,6 +47,10 @@ struct HandshakeSupervisor<Engine: HandshakeEngine> {
     ) -> HandshakeProgress<Engine.Protection> {
         switch (header.number.epoch, header.type) {
         case (0, .handshake), (0, .changeCipherSpec), (1, .handshake), (1, .alert):
+            if let reason = engine.objection(to: record) {
+                drops.add(reason)
+                return .waiting
+            }
             // Whoever goes on shaking hands has not sent that alert.
             if header.type == .handshake { suspicion = nil }
             // OpenSSL repeats a flight that is as good as due while it reads. A peer's repetition comes at just that
@@ -108,9 +111,10 @@ struct HandshakeSupervisor<Engine: HandshakeEngine> {
             retransmitAt = nil
             return progress
         }
-        guard wait <= longestRetransmission + .seconds(1) else { return .failed(Self.clockStep) }
-        // Never now itself: a timer that is due again at once would be served for ever.
-        retransmitAt = now + max(wait, .milliseconds(5))
+        // A longer wait than any comes from a wall clock that was set back. That is no reason to give up as long as the
+        // peer answers: ``repeatFlight(_:)`` judges it. And never now itself: a timer that is due again at once would
+        // be served for ever.
+        retransmitAt = now + (wait > longestRetransmission + .seconds(1) ? .seconds(1) : max(wait, .milliseconds(5)))
         return progress
     }
 

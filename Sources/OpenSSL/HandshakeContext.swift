@@ -79,6 +79,10 @@ public final class HandshakeContext: @unchecked Sendable {
     /// The cipher suites on offer by OpenSSL's names, the most wanted first.
     public var cipherSuites: [String] { unsafe Self.suites(pointer).map(\.name) }
 
+    /// Bytes of the longest handshake message that is taken: enough for chains of large RSA keys. OpenSSL keeps that much
+    /// for each stranger who begins a handshake.
+    static let maximumMessageLength = 32 * 1024
+
     /// AES-GCM in front, for it is three times as quick where the processor helps; a client that cannot hope for that
     /// help puts ChaCha20 first, and is then followed.
     public static let defaultCiphers = [
@@ -95,8 +99,7 @@ public final class HandshakeContext: @unchecked Sendable {
         if !options.usesSessionTickets { flags |= culvert_op_no_ticket }
         unsafe SSL_CTX_set_options(pointer, flags)
         unsafe culvert_disable_session_cache(pointer)
-        // Enough for chains of large RSA keys; OpenSSL keeps that much for each stranger who begins a handshake.
-        unsafe culvert_set_max_cert_list(pointer, 32 * 1024)
+        unsafe culvert_set_max_cert_list(pointer, Self.maximumMessageLength)
         unsafe SSL_CTX_set_verify_depth(pointer, 6)
         try OpenSSLError.check("choosing groups") { unsafe culvert_set_groups(pointer, "X25519:P-256:P-384") }
         // A server that asks for certificates takes no sessions without it. Tickets of other contexts are foreign by

@@ -32,6 +32,7 @@ public final class OpenSSLHandshake: HandshakeEngine {
     var peerHeartbeatMode: HeartbeatMode?
 
     private let transport: DatagramBIO
+    private var messages: HandshakeMessageFilter
     private var ssl: OpaquePointer?
     private var awaitsVerifiedHello: Bool
     /// Records of epoch 1 that OpenSSL cannot read yet.
@@ -63,6 +64,7 @@ public final class OpenSSLHandshake: HandshakeEngine {
         self.context = context
         awaitsVerifiedHello = cookieVerified
         transport = DatagramBIO(datagramSize: 0)
+        messages = HandshakeMessageFilter(role: context.role)
         let ssl = try unsafe OpenSSLError.wrap("making a handshake") { unsafe SSL_new(context.pointer) }
         do throws(OpenSSLError) {
             let bio = try unsafe transport.makeBIO()
@@ -103,10 +105,22 @@ public final class OpenSSLHandshake: HandshakeEngine {
     }
 
     /// The next datagram to send.
-    public func pollTransmit() -> [UInt8]? { transport.pollTransmit() }
+    public func pollTransmit() -> [UInt8]? {
+        guard let datagram = transport.pollTransmit() else { return nil }
+        messages.noteSent(datagram)
+        return datagram
+    }
 
     /// Sends the ClientHello.
     public func start() -> HandshakeProgress<OpenSSLRecordProtection> { advance() }
+
+    /// Why a handshake record in the clear is not given to OpenSSL.
+    public func objection(to record: borrowing RawSpan) -> DropReason? {
+        guard let header = RecordHeader(record, at: 0), header.type == .handshake, header.number.epoch == 0 else {
+            return nil
+        }
+        return messages.objection(to: record)
+    }
 
     /// Takes one record of the peer's and answers what can be answered.
     public func receive(_ record: borrowing RawSpan) -> HandshakeProgress<OpenSSLRecordProtection> {

@@ -22,6 +22,7 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
         var waiting = WaitingQueue()
         var establishedAt: Instant?
         var armed: Instant?
+        var retryAt: Instant?
         var failures = 0
         var attempts = 0
         var toldOversizeAt: Instant?
@@ -54,8 +55,8 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
     /// Makes a tunnel without flows. `makeEngine` gives a fresh engine for each attempt, whose flights' datagrams have at
     /// most so many bytes, or nil where there is none to be had; `access` restricts who the server may be beyond what its certificate proves.
     public init(
-        target: ForwardTarget, limits: TunnelLimits, policy: ReconnectPolicy, access: AccessList, path: TunnelPath,
-        output: Output, seed: UInt64,
+        target: ForwardTarget, limits: TunnelLimits, policy: ReconnectPolicy, access: AccessList,
+        path: TunnelPath = TunnelPath(), output: Output, seed: UInt64,
         makeEngine: @escaping (_ datagramSize: Int) -> Engine?
     ) {
         self.target = target
@@ -127,8 +128,7 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
             if case .name(let name) = target { events.append(.unresolved(name, retryIn: wait)) }
             guard !addresses.isEmpty else {
                 for index in waiting.compactMap({ flows.index(of: $0) }) {
-                    flows[index].state = .waiting
-                    arm(index, at: now + wait)
+                    retry(index, at: now + wait)
                 }
                 return
             }
@@ -171,8 +171,8 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
             if let association = flows[index].association {
                 association.handleTimeout(now: now)
                 serve(index, now: now)
-            } else if flows[index].state == .waiting {
-                connect(index, now: now)
+            } else if flows[index].state == .waiting, let retryAt = flows[index].retryAt {
+                if now >= retryAt { connect(index, now: now) } else { arm(index, at: retryAt) }
             }
         }
         while let (index, touchedAt) = flows.oldest(in: .settled), now - touchedAt >= limits.flowTimeout {
@@ -389,7 +389,8 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
     ) {
         counters.add(association.counters)
         // Only an association that has lasted ends a row of failures: a server that refuses lets the handshake finish.
-        if let since = flows[index].establishedAt, now - since >= .seconds(10) { flows[index].failures = 0 }
+        let hasLasted = flows[index].establishedAt.map { now - $0 >= .seconds(10) } ?? false
+        if hasLasted { flows[index].failures = 0 }
         flows[index].association = nil
         flows[index].establishedAt = nil
         let remote = flows[index].remote ?? Endpoint(address: .anyIPv6, port: 0)
@@ -400,8 +401,13 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
             let wait = retry(index, after: failure.reason == .clockStep ? .zero : nil, now: now)
             events.append(.handshakeFailed(peer: remote, failure, retryIn: wait))
         case .closedByPeer:
-            // An orderly end: the next datagram begins anew.
             events.append(.ended(peer: remote, association.description?.peer, end))
+            // A server without room says goodbye at once; it must not be asked again for each datagram.
+            guard association.counters.datagramsIn > 0 || hasLasted else {
+                retry(index, now: now)
+                return
+            }
+            // An orderly end: the next datagram begins anew.
             flows[index].state = .idle
             output.close(flows.id(index))
         case .alert, .exhausted:
@@ -422,15 +428,21 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
     private func retry(_ index: Int32, after fixed: Duration? = nil, now: Instant) -> Duration {
         output.close(flows.id(index))
         flows[index].failures += 1
-        flows[index].state = .waiting
         // Other addresses are tried at once; only a round in vain makes the wait grow.
         let rounds = flows[index].failures / max(addresses.count, 1)
         let wait =
             fixed
             ?? (flows[index].failures % max(addresses.count, 1) == 0
                 ? policy.wait(failures: rounds, random: &random) : .zero)
-        arm(index, at: now + wait)
+        // Never now itself: what fails at once would be tried again and again without an end.
+        retry(index, at: now + max(wait, .milliseconds(1)))
         return wait
+    }
+
+    private func retry(_ index: Int32, at deadline: Instant) {
+        flows[index].state = .waiting
+        flows[index].retryAt = deadline
+        arm(index, at: deadline)
     }
 
     private func transmit(_ association: Association<Engine>, _ id: FlowID) {
@@ -443,9 +455,7 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
     }
 
     private func arm(_ index: Int32, at deadline: Instant) {
-        guard flows[index].armed != deadline else { return }
-        flows[index].armed = deadline
-        deadlines.arm(flows.id(index), at: deadline)
+        deadlines.arm(flows.id(index), at: deadline, armed: &flows[index].armed)
     }
 
     /// Most bytes that wait in all flows of a tunnel together.

@@ -1,11 +1,11 @@
-// When to try again: exponential back-off with full-range jitter, so that the clients of a server that comes back do
+// When to try again: exponential back-off with jitter from the first wait on, so that the clients of a server that comes back do
 // not all arrive at once.
 
 public import DTLS
 
 /// How long a client waits between attempts.
 public struct ReconnectPolicy: Sendable {
-    /// The wait after the first failure.
+    /// The shortest wait; the one after the first failure is between this and twice this.
     public var minimum: Duration
     /// The longest wait.
     public var maximum: Duration
@@ -16,10 +16,10 @@ public struct ReconnectPolicy: Sendable {
         self.maximum = max(minimum, maximum)
     }
 
-    /// The wait after `failures` failures in a row, at least one: between half of and the whole doubled wait, but never
-    /// under the minimum.
+    /// The wait after `failures` failures in a row, at least one: between half of and the whole minimum doubled as
+    /// many times, the maximum at most, but never under the minimum.
     func wait(failures: Int, random: inout SplitMix64) -> Duration {
-        let doublings = min(max(failures - 1, 0), 30)
+        let doublings = min(max(failures, 1), 30)
         let (scaled, overflow) = minimum.nanoseconds.multipliedReportingOverflow(by: 1 << Int64(doublings))
         let ceiling = overflow ? maximum.nanoseconds : min(scaled, maximum.nanoseconds)
         let half = max(ceiling / 2, 1)

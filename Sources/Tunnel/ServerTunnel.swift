@@ -49,8 +49,9 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
     /// Makes a tunnel without associations. `makeEngine` gives a fresh engine for each handshake, or nil where there
     /// is none to be had; its engines must expect a hello as `cookieExchange` has it.
     public init(
-        target: ForwardTarget, limits: TunnelLimits, access: AccessList, path: TunnelPath, cookieExchange: Bool,
-        firstKey: Key, output: Output, seed: UInt64, now: Instant, makeKey: @escaping () -> Key?,
+        target: ForwardTarget, limits: TunnelLimits, access: AccessList, path: TunnelPath = TunnelPath(),
+        cookieExchange: Bool,
+        firstKey: Key, output: Output, seed: UInt64 = 0, now: Instant, makeKey: @escaping () -> Key?,
         makeEngine: @escaping (_ datagramSize: Int) -> Engine?
     ) {
         self.target = target
@@ -448,9 +449,7 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
     }
 
     private func arm(_ index: Int32, at deadline: Instant) {
-        guard flows[index].armed != deadline else { return }
-        flows[index].armed = deadline
-        deadlines.arm(flows.id(index), at: deadline)
+        deadlines.arm(flows.id(index), at: deadline, armed: &flows[index].armed)
     }
 
     private func tellOversize(_ byteCount: Int, _ fate: DatagramFate, _ index: Int32, now: Instant) {

@@ -45,7 +45,7 @@ import Wire
         /// The cookie of the answer to a first hello.
         func cookie(
             from source: Endpoint = CookieExchangeTests.source, at seconds: Double = 0,
-            hello: [UInt8] = CookieExchangeTests.hello()
+            hello: [UInt8] = FakePeer.hello()
         ) -> [UInt8] {
             guard case .reply(let datagram) = handle(hello, from: source, at: seconds) else { return [] }
             return Array(datagram[28...])
@@ -54,21 +54,9 @@ import Wire
 
     static let source = Endpoint(address: IPAddress(ipv4: 0xc000_0201), port: 4000)
 
-    /// A ClientHello, as far as the exchange looks.
-    static func hello(
-        sequence: UInt8 = 0, cookie: [UInt8] = [], random: UInt8 = 7, session: [UInt8] = [], version: UInt8 = 0xfd
-    ) -> [UInt8] {
-        let body =
-            [0xfe, version] + [UInt8](repeating: random, count: 32) + [UInt8(session.count)] + session
-            + [UInt8(cookie.count)] + cookie + [0, 2, 0xc0, 0x2b, 1, 0]
-        let length = UInt8(body.count)
-        let message = [1, 0, 0, length, 0, sequence, 0, 0, 0, 0, 0, length] + body
-        return FakePeer.clear(.handshake, message, sequence: UInt64(sequence) + 40, version: .dtls10)
-    }
-
     @Test func `a first hello is answered with a cookie, under its own record number`() throws {
         let subject = Subject()
-        guard case .reply(let datagram) = subject.handle(Self.hello()) else {
+        guard case .reply(let datagram) = subject.handle(FakePeer.hello()) else {
             Issue.record("no answer")
             return
         }
@@ -78,16 +66,16 @@ import Wire
         #expect(datagram.count == 60)
         #expect(datagram[27] == 32)
         // Nothing is remembered: the same question has the same answer.
-        #expect(subject.handle(Self.hello()) == .reply(datagram))
+        #expect(subject.handle(FakePeer.hello()) == .reply(datagram))
     }
 
     @Test func `a hello that brings its cookie back may proceed, each time with the same tag`() {
         let subject = Subject()
-        let second = Self.hello(sequence: 1, cookie: subject.cookie())
+        let second = FakePeer.hello(sequence: 1, cookie: subject.cookie())
         let decision = subject.handle(second)
         #expect(decision.isProceed)
         #expect(subject.handle(second) == decision)
-        let other = Self.hello(sequence: 1, cookie: subject.cookie(hello: Self.hello(random: 8)), random: 8)
+        let other = FakePeer.hello(sequence: 1, cookie: subject.cookie(hello: FakePeer.hello(random: 8)), random: 8)
         #expect(subject.handle(other).isProceed)
         #expect(subject.handle(other) != decision)
     }
@@ -95,7 +83,7 @@ import Wire
     @Test func `a cookie is good for its address, its port and its hello alone`() throws {
         let subject = Subject()
         let cookie = subject.cookie()
-        let second = Self.hello(sequence: 1, cookie: cookie)
+        let second = FakePeer.hello(sequence: 1, cookie: cookie)
         var elsewhere = Self.source
         elsewhere.port = 4001
         #expect(subject.handle(second, from: elsewhere) == .drop(.cookie))
@@ -103,33 +91,33 @@ import Wire
         #expect(subject.handle(second, from: elsewhere) == .drop(.cookie))
         elsewhere = Endpoint(address: IPAddress(high: 1, low: Self.source.address.low), port: 4000)
         #expect(subject.handle(second, from: elsewhere) == .drop(.cookie))
-        #expect(subject.handle(Self.hello(sequence: 1, cookie: cookie, random: 8)) == .drop(.cookie))
-        #expect(subject.handle(Self.hello(sequence: 1, cookie: cookie, session: [1])) == .drop(.cookie))
-        #expect(subject.handle(Self.hello(sequence: 1, cookie: cookie, version: 0xff)) == .drop(.cookie))
+        #expect(subject.handle(FakePeer.hello(sequence: 1, cookie: cookie, random: 8)) == .drop(.cookie))
+        #expect(subject.handle(FakePeer.hello(sequence: 1, cookie: cookie, session: [1])) == .drop(.cookie))
+        #expect(subject.handle(FakePeer.hello(sequence: 1, cookie: cookie, version: 0xff)) == .drop(.cookie))
         for index in cookie.indices {
             var damaged = cookie
             damaged[index] ^= 1
-            #expect(subject.handle(Self.hello(sequence: 1, cookie: damaged)) == .drop(.cookie))
+            #expect(subject.handle(FakePeer.hello(sequence: 1, cookie: damaged)) == .drop(.cookie))
         }
     }
 
     @Test(arguments: [0, 1, 31, 33, 64, 200]) func `a cookie of another length is refused`(count: Int) {
         let subject = Subject()
         let cookie = Array((subject.cookie() + [UInt8](repeating: 0, count: 200)).prefix(count))
-        #expect(subject.handle(Self.hello(sequence: 1, cookie: cookie)) == .drop(.cookie))
+        #expect(subject.handle(FakePeer.hello(sequence: 1, cookie: cookie)) == .drop(.cookie))
     }
 
     @Test func `message 0 is answered anew even with a valid cookie, and a message beyond 1 not at all`() {
         let subject = Subject()
         let cookie = subject.cookie()
-        #expect(subject.cookie(hello: Self.hello(sequence: 0, cookie: cookie)) == cookie)
-        #expect(subject.handle(Self.hello(sequence: 2, cookie: cookie)) == .drop(.cookie))
-        #expect(subject.handle(Self.hello(sequence: 2)) == .drop(.cookie))
+        #expect(subject.cookie(hello: FakePeer.hello(sequence: 0, cookie: cookie)) == cookie)
+        #expect(subject.handle(FakePeer.hello(sequence: 2, cookie: cookie)) == .drop(.cookie))
+        #expect(subject.handle(FakePeer.hello(sequence: 2)) == .drop(.cookie))
     }
 
     @Test func `a cookie survives one rotation of the secret and not two`() {
         let subject = Subject()
-        let second = Self.hello(sequence: 1, cookie: subject.cookie(at: 59))
+        let second = FakePeer.hello(sequence: 1, cookie: subject.cookie(at: 59))
         let decision = subject.handle(second, at: 59.9)
         #expect(decision.isProceed)
         #expect(subject.handle(second, at: 60) == decision)
@@ -140,15 +128,15 @@ import Wire
 
     @Test func `a secret that nobody asked for two lifetimes long accepts nothing any more`() {
         let subject = Subject()
-        let second = Self.hello(sequence: 1, cookie: subject.cookie(at: 1))
+        let second = FakePeer.hello(sequence: 1, cookie: subject.cookie(at: 1))
         #expect(subject.handle(second, at: 120) == .drop(.cookie))
-        #expect(subject.handle(Self.hello(sequence: 1, cookie: subject.cookie(at: 120)), at: 121).isProceed)
+        #expect(subject.handle(FakePeer.hello(sequence: 1, cookie: subject.cookie(at: 120)), at: 121).isProceed)
     }
 
     @Test func `without a fresh secret the old one serves on`() {
         let subject = Subject()
         subject.keysLeft = 0
-        let second = Self.hello(sequence: 1, cookie: subject.cookie(at: 10))
+        let second = FakePeer.hello(sequence: 1, cookie: subject.cookie(at: 10))
         #expect(subject.handle(second, at: 1000).isProceed)
         subject.keysLeft = 1
         #expect(subject.handle(second, at: 1001) == .drop(.cookie))
@@ -157,21 +145,21 @@ import Wire
 
     @Test func `a later fragment is left to the association, and a damaged hello to nobody`() {
         let subject = Subject()
-        var fragment = Self.hello()
+        var fragment = FakePeer.hello()
         fragment[21] = 1
         fragment[24] -= 1
         #expect(subject.handle(fragment) == .drop(.noAssociation))
-        #expect(subject.handle(Array(Self.hello().dropLast())) == .drop(.malformed))
+        #expect(subject.handle(Array(FakePeer.hello().dropLast())) == .drop(.malformed))
         #expect(subject.handle([]) == .drop(.malformed))
     }
 
     @Test func `where no cookie is asked for, a first hello proceeds and a second is refused`() {
         let subject = Subject(isRequired: false)
-        let decision = subject.handle(Self.hello())
+        let decision = subject.handle(FakePeer.hello())
         #expect(decision.isProceed)
-        #expect(subject.handle(Self.hello()) == decision)
-        #expect(subject.handle(Self.hello(random: 8)) != decision)
-        #expect(subject.handle(Self.hello(sequence: 1)) == .drop(.cookie))
-        #expect(subject.handle(Array(Self.hello().dropLast())) == .drop(.malformed))
+        #expect(subject.handle(FakePeer.hello()) == decision)
+        #expect(subject.handle(FakePeer.hello(random: 8)) != decision)
+        #expect(subject.handle(FakePeer.hello(sequence: 1)) == .drop(.cookie))
+        #expect(subject.handle(Array(FakePeer.hello().dropLast())) == .drop(.malformed))
     }
 }

@@ -107,6 +107,18 @@ enum FakePeer {
         return record + content
     }
 
+    /// A ClientHello, as far as a cookie exchange looks.
+    static func hello(
+        sequence: UInt8 = 0, cookie: [UInt8] = [], random: UInt8 = 7, session: [UInt8] = [], version: UInt8 = 0xfd
+    ) -> [UInt8] {
+        let body =
+            [0xfe, version] + [UInt8](repeating: random, count: 32) + [UInt8(session.count)] + session
+            + [UInt8(cookie.count)] + cookie + [0, 2, 0xc0, 0x2b, 1, 0]
+        let length = UInt8(body.count)
+        let message = [1, 0, 0, length, 0, sequence, 0, 0, 0, 0, 0, length] + body
+        return clear(.handshake, message, sequence: UInt64(sequence) + 40, version: .dtls10)
+    }
+
     /// A record of epoch 1 under a key.
     static func sealed(
         _ content: [UInt8], as type: ContentType = .applicationData, sequence: UInt64, epoch: UInt16 = 1,

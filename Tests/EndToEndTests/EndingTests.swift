@@ -5,22 +5,13 @@ import Testing
 import TestSupport
 import Wire
 
-/// How long SIGTERM may take: a second, and what debugging and sanitizers add.
-private let promisedEnd: Duration = {
-    #if DEBUG
-        .seconds(4)
-    #else
-        .seconds(1)
-    #endif
-}()
-
 @Suite struct EndingTests {
     @Test(arguments: [SIGTERM, SIGINT])
     func `a client that is told to end says goodbye and exits 0 at once`(_ signal: Int32) async throws {
         let pair = try await Pair()
         try await pair.converse(try pair.sender(), [1])
         let (status, took) = try await pair.client.stop(signal)
-        #expect(status == 0 && took < promisedEnd, "\(took) \(pair.client.log)")
+        #expect(status == 0 && took < BuildKind.promisedEnd, "\(took) \(pair.client.log)")
         try await pair.server.has("none left") { $0.isEmpty }
         #expect(pair.server.lines(with: "ended: the peer closed it").count == 1, "\(pair.server.log)")
         #expect(!FileManager.default.fileExists(atPath: pair.client.control.path))
@@ -34,10 +25,10 @@ private let promisedEnd: Duration = {
         try await pair.server.has("all of them") { $0.count { $0.state == "established" } == senders.count }
         try await pair.client.has("all of them") { $0.count { $0.state == "established" } == senders.count }
         let server = try await pair.server.stop()
-        #expect(server.status == 0 && server.took < promisedEnd, "\(server.took)")
+        #expect(server.status == 0 && server.took < BuildKind.promisedEnd, "\(server.took)")
         try await pair.client.has("all of them") { $0.count { $0.state == "idle" } == senders.count }
         let client = try await pair.client.stop()
-        #expect(client.status == 0 && client.took < promisedEnd, "\(client.took)")
+        #expect(client.status == 0 && client.took < BuildKind.promisedEnd, "\(client.took)")
     }
 
     @Test func `a daemon ends at once while handshakes are under way`() async throws {
@@ -47,7 +38,7 @@ private let promisedEnd: Duration = {
         sender.send([1])
         try await pair.client.has("a handshake") { $0.first?.state == "handshaking" }
         let (status, took) = try await pair.client.stop()
-        #expect(status == 0 && took < promisedEnd, "\(took)")
+        #expect(status == 0 && took < BuildKind.promisedEnd, "\(took)")
     }
 
     @Test func `a client goes on with the next datagram after its server was restarted`() async throws {

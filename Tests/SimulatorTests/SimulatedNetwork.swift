@@ -33,11 +33,17 @@ final class SimulatedNetwork {
     var filter: (Packet, Direction) -> Bool = { _, _ in true }
     /// Everything that was sent across, losses included.
     private(set) var history: [Crossing] = []
+    /// Whether it is kept; a flood would fill the memory.
+    var keepsHistory = true
+    /// How many packets were sent back across the path.
+    private(set) var answered = 0
     /// Packets that nobody was there for.
     private(set) var undeliverable = 0
 
     private var sockets: [Endpoint: (Packet) -> Void] = [:]
+    /// A queue: what stands before `insideNext` has been delivered.
     private var inside: [Packet] = []
+    private var insideNext = 0
     private var routes: [Route] = []
     private var routeTags: [Route: Int] = [:]
     private var outerByInner: [Endpoint: Endpoint] = [:]
@@ -75,7 +81,8 @@ final class SimulatedNetwork {
         var packet = packet
         packet.source = outerByInner[packet.source] ?? packet.source
         let direction = toServerSide ? Direction.toServer : .toClient
-        history.append(Crossing(direction: direction, packet: packet, sentAt: now))
+        if direction == .toClient { answered += 1 }
+        if keepsHistory { history.append(Crossing(direction: direction, packet: packet, sentAt: now)) }
         guard filter(packet, direction) else { return }
         let tag = tag(Route(source: packet.source, destination: packet.destination))
         switch direction {
@@ -97,7 +104,12 @@ final class SimulatedNetwork {
     /// Delivers one packet that is due; false when there is none.
     func deliverNext(now: Instant) -> Bool {
         if !inside.isEmpty {
-            deliver(inside.removeFirst())
+            deliver(inside[insideNext])
+            insideNext += 1
+            if insideNext == inside.count {
+                inside = []
+                insideNext = 0
+            }
             return true
         }
         let first = toServer.nextDeparture ?? .max

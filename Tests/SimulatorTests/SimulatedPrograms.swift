@@ -104,6 +104,12 @@ final class SimulatedTarget {
     /// What `application` has got through.
     func deliveries(_ application: SimulatedApplication) -> Deliveries { received[application.id] ?? Deliveries() }
 
+    /// Sends a datagram as if it were an answer to `application`, unasked, to an association's own socket.
+    func send(number: Int, for application: SimulatedApplication, to destination: Endpoint) {
+        let bytes = NumberedDatagram.make(program: application.id, number: number, size: 64)
+        simulation.network.send(Packet(source: endpoint, destination: destination, bytes: bytes), now: simulation.now)
+    }
+
     private func take(_ packet: Packet) {
         senders.insert(packet.source)
         guard let (program, _) = NumberedDatagram.read(packet.bytes) else { return damaged += 1 }

@@ -66,6 +66,8 @@ final class ClientNode {
 
     let host: SimulatedHost
     private(set) var tunnel: SimulatedClient
+    /// How far the machine's wall clock is ahead; an administrator may set it.
+    var wallClockError = Duration.zero
     /// Everything it has told.
     private(set) var events: [TunnelEvent] = []
     /// The engines of all its attempts.
@@ -109,7 +111,7 @@ final class ClientNode {
     }
 
     func handleTimeout() {
-        if let deadline = tunnel.deadline, deadline <= simulation.now { tunnel.handleTimeout(now: simulation.now) }
+        if let deadline = tunnel.deadline, deadline <= simulation.now { perform { $0.handleTimeout(now: $1) } }
         events += tunnel.takeEvents()
     }
 
@@ -119,21 +121,27 @@ final class ClientNode {
         if balance { arrivals.check(tunnel.counters, "client", sourceLocation) }
     }
 
+    /// Ends every association in order.
+    func close() { perform { tunnel, _ in tunnel.close() } }
+
+    private func perform(_ body: (SimulatedClient, Instant) -> Void) {
+        simulation.perform(wallClockError: wallClockError) { body(tunnel, simulation.now) }
+    }
+
     private func bind() {
         simulation.network.bind(host.shared) { [unowned self] packet in
             arrivals.takePlaintext()
-            tunnel.handleLocal(
-                packet.bytes.bytes, from: packet.source, to: packet.destination.address, now: simulation.now)
+            perform { $0.handleLocal(packet.bytes.bytes, from: packet.source, to: host.shared.address, now: $1) }
         }
         host.receive = { [unowned self] flow, packet in
             arrivals.takeDatagram(packet.bytes)
             var bytes = packet.bytes
-            bytes.withMutableBytes { tunnel.handleRemote(&$0, flow: flow, now: simulation.now) }
+            perform { tunnel, now in bytes.withMutableBytes { tunnel.handleRemote(&$0, flow: flow, now: now) } }
         }
         host.onResolve = { [unowned self] in
             resolutions += 1
             simulation.schedule(after: .milliseconds(3)) { [unowned self] in
-                tunnel.handleAddresses(addresses, now: simulation.now)
+                perform { $0.handleAddresses(addresses, now: $1) }
             }
         }
     }
@@ -172,6 +180,8 @@ final class ServerNode {
     let host: SimulatedHost
     let target: SimulatedTarget
     private(set) var tunnel: SimulatedServer
+    /// How far the machine's wall clock is ahead; an administrator may set it.
+    var wallClockError = Duration.zero
     /// Everything it has told.
     private(set) var events: [TunnelEvent] = []
     /// The engines of all its handshakes.
@@ -207,7 +217,7 @@ final class ServerNode {
     }
 
     func handleTimeout() {
-        if let deadline = tunnel.deadline, deadline <= simulation.now { tunnel.handleTimeout(now: simulation.now) }
+        if let deadline = tunnel.deadline, deadline <= simulation.now { perform { $0.handleTimeout(now: $1) } }
         events += tunnel.takeEvents()
     }
 
@@ -221,17 +231,26 @@ final class ServerNode {
         if balance { arrivals.check(tunnel.counters, "server", sourceLocation) }
     }
 
+    /// Ends every association in order.
+    func close() { perform { tunnel, _ in tunnel.close() } }
+
+    private func perform(_ body: (SimulatedServer, Instant) -> Void) {
+        simulation.perform(wallClockError: wallClockError) { body(tunnel, simulation.now) }
+    }
+
     private func bind() {
         simulation.network.bind(host.shared) { [unowned self] packet in
             arrivals.takeDatagram(packet.bytes)
             var bytes = packet.bytes
-            bytes.withMutableBytes {
-                tunnel.handlePeer(&$0, from: packet.source, to: packet.destination.address, now: simulation.now)
+            perform { tunnel, now in
+                bytes.withMutableBytes {
+                    tunnel.handlePeer(&$0, from: packet.source, to: packet.destination.address, now: now)
+                }
             }
         }
         host.receive = { [unowned self] flow, packet in
             arrivals.takePlaintext()
-            tunnel.handleTarget(packet.bytes.bytes, flow: flow, now: simulation.now)
+            perform { $0.handleTarget(packet.bytes.bytes, flow: flow, now: $1) }
         }
     }
 

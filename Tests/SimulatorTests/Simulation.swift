@@ -13,8 +13,6 @@ import Wire
 final class Simulation {
     /// The monotonic clock.
     private(set) var now = Instant(nanoseconds: 3_600_000_000_000)
-    /// How far the wall clock, which OpenSSL reads, is ahead of where it began; an administrator may set it.
-    var wallClockError = Duration.zero
     let network: SimulatedNetwork
     private(set) var clients: [ClientNode] = []
     private(set) var servers: [ServerNode] = []
@@ -64,8 +62,8 @@ final class Simulation {
         actions.insert((time, action), at: place)
     }
 
-    /// Does something now, with OpenSSL on virtual time.
-    func perform<Result>(_ body: () throws -> Result) rethrows -> Result {
+    /// Does something at a node whose wall clock, which OpenSSL reads, is so far ahead.
+    func perform<Result>(wallClockError: Duration, _ body: () throws -> Result) rethrows -> Result {
         let start = Duration.seconds(1_800_000_000)
         culvert_virtual_time_set((start + wallClockError).nanoseconds + now.nanoseconds)
         defer { culvert_virtual_time_clear() }
@@ -94,14 +92,12 @@ final class Simulation {
             return false
         }
         now = max(now, wakeUp)
-        perform {
-            while let first = actions.first, first.at <= now { actions.removeFirst().run() }
-            var delivered = 0
-            while delivered < 1_000_000, network.deliverNext(now: now) { delivered += 1 }
-            if delivered == 1_000_000 { Issue.record("an exchange without end at \(now)") }
-            for client in clients { client.handleTimeout() }
-            for server in servers { server.handleTimeout() }
-        }
+        while let first = actions.first, first.at <= now { actions.removeFirst().run() }
+        var delivered = 0
+        while delivered < 1_000_000, network.deliverNext(now: now) { delivered += 1 }
+        if delivered == 1_000_000 { Issue.record("an exchange without end at \(now)") }
+        for client in clients { client.handleTimeout() }
+        for server in servers { server.handleTimeout() }
         return true
     }
 
@@ -126,9 +122,9 @@ final class Simulation {
     /// Closes everything and checks what must hold in every simulation: no record number was used twice under a key,
     /// no program got anything twice or damaged, and whatever reached a tunnel was delivered or counted as dropped.
     func finish(sourceLocation: SourceLocation = #_sourceLocation) {
-        perform { for client in clients { client.tunnel.close() } }
+        for client in clients { client.close() }
         run(for: .seconds(120))
-        perform { for server in servers { server.tunnel.close() } }
+        for server in servers { server.close() }
         run(for: .seconds(120))
         for client in clients { client.check(sourceLocation) }
         for server in servers { server.check(sourceLocation) }

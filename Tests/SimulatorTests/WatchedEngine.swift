@@ -50,6 +50,8 @@ final class WatchedEngine: HandshakeEngine {
 
     func start() -> HandshakeProgress<WatchedProtection> { watch(engine.start()) }
 
+    func objection(to record: borrowing RawSpan) -> DropReason? { engine.objection(to: record) }
+
     func receive(_ record: borrowing RawSpan) -> HandshakeProgress<WatchedProtection> { watch(engine.receive(record)) }
 
     func handleTimeout() -> HandshakeProgress<WatchedProtection> { watch(engine.handleTimeout()) }

@@ -135,6 +135,15 @@ final class Daemon: Sendable {
         return try #require(line.split(separator: " ").dropFirst().first.flatMap { Int($0) }) * 1024
     }
 
+    /// What it has used of processors.
+    func processorTime() throws -> Duration {
+        let text = try String(contentsOfFile: "/proc/\(process.pid)/stat", encoding: .utf8)
+        // The name in parentheses, the second field, may hold anything; utime and stime are the 14th and 15th.
+        let fields = text[(text.lastIndex(of: ")") ?? text.startIndex)...].split(separator: " ")
+        let ticks = try #require(fields.dropFirst(12).prefix(2).map { Int($0) ?? 0 }.reduce(0, +))
+        return .milliseconds(ticks * 1000 / sysconf(CInt(_SC_CLK_TCK)))
+    }
+
     /// How many files it has open.
     func openFiles() throws -> Int {
         try FileManager.default.contentsOfDirectory(atPath: "/proc/\(process.pid)/fd").count
