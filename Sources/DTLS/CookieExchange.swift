@@ -54,7 +54,9 @@ public struct CookieExchange<Key: MessageAuthentication> {
         guard isRequired else {
             return hello.messageSequence == 0 ? .proceed(tag) : .drop(.cookie)
         }
-        // Only message 1 can bring a cookie: DTLSv1_listen would take one at 0 too, and then wait for ever.
+        // Only message 1 can bring a cookie: DTLSv1_listen would take one at 0 too, and then wait for ever. One that is
+        // not valid is not answered with another HelloVerifyRequest, as RFC 6347 §4.2.1 would have it: the client would
+        // take it for a repetition of message 0, or answer with message 2, which OpenSSL's server does not go on from.
         if hello.messageSequence == 1, hello.cookie.count == AuthenticationTag.size {
             if tag.matches(datagram, at: hello.cookie.lowerBound) { return .proceed(tag) }
             if let previous {

@@ -44,7 +44,9 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
     private var deadlines = DeadlineQueue()
     private var nextSerial: UInt64 = 1
     private var events: [TunnelEvent] = []
-    private var toldLimitAt: Instant?
+    private var toldLimits: [TunnelLimit: Instant] = [:]
+    /// Handshakes beside an established association.
+    private var successors = 0
 
     /// Makes a tunnel without associations. `makeEngine` gives a fresh engine for each handshake, or nil where there
     /// is none to be had; its engines must expect a hello as `cookieExchange` has it.
@@ -77,11 +79,10 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
         _ datagram: inout MutableRawSpan, from source: Endpoint, to local: IPAddress, now: Instant
     ) {
         let known = flows.index(of: source)
-        if let known { flows[known].localAddress = local }
         if ClientHello.begins(datagram.bytes) {
             handleHello(&datagram, from: source, to: local, known: known, now: now)
         } else if let known {
-            deliver(&datagram, to: known, now: now)
+            deliver(&datagram, to: known, at: local, now: now)
         } else {
             counters.drops.add(.noAssociation)
         }
@@ -214,14 +215,14 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
         case .drop(let reason):
             // A later fragment of a hello whose first one has already been let in.
             if let known, reason == .noAssociation, handshaking(known) != nil {
-                deliver(&datagram, to: known, now: now)
+                deliver(&datagram, to: known, at: local, now: now)
             } else {
                 counters.drops.add(reason)
             }
         case .proceed(let hello):
             if let known, flows[known].hello == hello {
                 // The same hello once more: our flight was lost, or is on its way.
-                deliver(&datagram, to: known, now: now)
+                deliver(&datagram, to: known, at: local, now: now)
             } else {
                 begin(with: &datagram, hello, from: source, to: local, known: known, now: now)
             }
@@ -243,9 +244,14 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
         let index: Int32
         if let known {
             index = known
-            if let replaced = handshaking(known) { counters.add(replaced.counters) }
+            if let replaced = handshaking(known) {
+                counters.add(replaced.counters)
+                counters.failedHandshakes += 1
+            }
+            // Its answers leave from where the hello came to.
+            flows[index].localAddress = local
             if flows[index].establishedAt != nil {
-                flows[index].successor = association
+                setSuccessor(association, index)
             } else {
                 flows[index].association = association
             }
@@ -266,10 +272,21 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
         flows[index].successor ?? (flows[index].establishedAt == nil ? flows[index].association : nil)
     }
 
+    private func setSuccessor(_ successor: Association<Engine>?, _ index: Int32) {
+        if flows[index].successor != nil { successors -= 1 }
+        if successor != nil { successors += 1 }
+        flows[index].successor = successor
+    }
+
     private func makeRoomForHandshake(besides known: Int32?, now: Instant) -> Bool {
-        guard flows.count(in: .handshaking) >= limits.maximumHandshakes, known == nil,
-            let (oldest, _) = flows.oldest(in: .handshaking)
+        // One that replaces another at the same address takes no room.
+        guard known.flatMap({ handshaking($0) }) == nil,
+            flows.count(in: .handshaking) + successors >= limits.maximumHandshakes
         else { return true }
+        guard let (oldest, _) = flows.oldest(in: .handshaking) else {
+            tellLimit(.handshakes, evicted: nil, now: now)
+            return false
+        }
         tellLimit(.handshakes, evicted: flows.key(oldest), now: now)
         counters.failedHandshakes += 1
         remove(oldest)
@@ -278,9 +295,13 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
 
     // MARK: Associations
 
-    private func deliver(_ datagram: inout MutableRawSpan, to index: Int32, now: Instant) {
+    private func deliver(
+        _ datagram: inout MutableRawSpan, to index: Int32, at local: IPAddress, now: Instant
+    ) {
         guard let successor = flows[index].successor else {
-            if let association = flows[index].association { receive(&datagram, by: association, index, now: now) }
+            if let association = flows[index].association {
+                receive(&datagram, by: association, index, at: local, now: now)
+            }
             return
         }
         // Two associations at one address. What is in the clear, and handshake records, can only be meant for the new
@@ -290,21 +311,26 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
         if !isHandshake, let association = flows[index].association {
             var copy = datagram.bytes.copied()
             let before = association.counters.datagramsIn
-            copy.withMutableBytes { receive(&$0, by: association, index, now: now) }
+            copy.withMutableBytes { receive(&$0, by: association, index, at: local, now: now) }
             if association.counters.datagramsIn != before || !association.isEstablished { return }
         }
-        receive(&datagram, by: successor, index, now: now)
+        receive(&datagram, by: successor, index, at: local, now: now)
     }
 
     private func receive(
-        _ datagram: inout MutableRawSpan, by association: Association<Engine>, _ index: Int32, now: Instant
+        _ datagram: inout MutableRawSpan, by association: Association<Engine>, _ index: Int32, at local: IPAddress,
+        now: Instant
     ) {
         var isAlive = false
         association.receive(&datagram, now: now) { plaintext in
             isAlive = true
             forward(plaintext, index)
         }
-        if isAlive { flows.touch(index, now: now) }
+        if isAlive {
+            flows.touch(index, now: now)
+            // Only what has proven authentic says where replies leave from.
+            flows[index].localAddress = local
+        }
         if association.needsAttention { serve(index, now: now) }
     }
 
@@ -352,9 +378,10 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
         if isSuccessor {
             if let old = flows[index].association { counters.add(old.counters) }
             flows[index].association = association
-            flows[index].successor = nil
+            setSuccessor(nil, index)
         } else {
             guard makeRoomForAssociation(now: now) else {
+                counters.drops.add(.limit)
                 association.close()
                 transmit(association, index)
                 return
@@ -407,7 +434,7 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
         }
         if flows[index].successor === association {
             counters.add(association.counters)
-            flows[index].successor = nil
+            setSuccessor(nil, index)
             flows[index].hello = nil
             return
         }
@@ -415,7 +442,7 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
         if let successor = flows[index].successor {
             counters.add(association.counters)
             flows[index].association = successor
-            flows[index].successor = nil
+            setSuccessor(nil, index)
             flows[index].establishedAt = nil
             output.close(flows.id(index))
             flows.move(index, to: .handshaking, now: now)
@@ -432,6 +459,7 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
             transmit(association, index)
             counters.add(association.counters)
         }
+        setSuccessor(nil, index)
         output.close(id)
         flows.remove(index)
     }
@@ -460,8 +488,8 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
     }
 
     private func tellLimit(_ limit: TunnelLimit, evicted: Endpoint?, now: Instant) {
-        if let toldLimitAt, now - toldLimitAt < .seconds(10) { return }
-        toldLimitAt = now
+        if let told = toldLimits[limit], now - told < .seconds(10) { return }
+        toldLimits[limit] = now
         events.append(.limit(limit, evicted: evicted))
     }
 }
