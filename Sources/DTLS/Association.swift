@@ -82,6 +82,9 @@ public final class Association<Engine: HandshakeEngine> {
     /// The most plaintext bytes that reach the peer in one packet, as far as is known.
     public var maximumDatagram: Int { path?.maximumDatagram ?? 0 }
 
+    /// Whether ``maximumDatagram`` is known as well as it can be, or a search is still going on.
+    public var isPathSettled: Bool { path?.isSettled ?? false }
+
     /// What is known of the path's MTU once the association is established.
     public var pathMTU: PathMTU? { path?.pathMTU }
 

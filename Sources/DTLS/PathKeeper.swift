@@ -32,6 +32,13 @@ struct PathKeeper {
     private let headers: Int
     private let overhead: Int
     private var random: SplitMix64
+    /// What was told last.
+    private var told = Told(current: 0, state: .base)
+
+    private struct Told: Equatable {
+        var current: Int
+        var state: PathMTUDiscovery.State
+    }
 
     /// `headers` are those of IP and UDP, `overhead` what a record adds to its plaintext.
     init(_ settings: PathSettings, peerMode: HeartbeatMode?, overhead: Int, now: Instant) {
@@ -47,6 +54,9 @@ struct PathKeeper {
     var pathMTU: PathMTU {
         PathMTU(current: discovery.current, state: discovery.state, probes: discovery.probes)
     }
+
+    /// Whether the path MTU is known as well as it can be.
+    var isSettled: Bool { discovery.state != .base && discovery.state != .searching }
 
     /// The most plaintext bytes that reach the peer in one packet.
     var maximumDatagram: Int { max(discovery.current - headers - overhead, 0) }
@@ -96,16 +106,13 @@ struct PathKeeper {
 
     /// Takes the word of ICMP or of the interface about the largest packet.
     mutating func handleHint(_ size: Int, now: Instant) -> [Action] {
-        let isChanged = discovery.handleHint(size, now: now)
-        // A probe that the interface would not take has failed already; there is no point in waiting for its answer.
-        return (isChanged ? [.pathMTUChanged] : []) + probe(now: now)
+        telling(discovery.handleHint(size, now: now)) + probe(now: now)
     }
 
     /// Takes the interface's refusal to send something as large as the probe under way; nil where none is.
     mutating func handleRefusal(now: Instant) -> [Action]? {
         guard case .lost(.probe(let size))? = monitor?.abandonProbe() else { return nil }
-        let isChanged = discovery.handleRefusal(size + headers, now: now)
-        return (isChanged ? [.pathMTUChanged] : []) + probe(now: now)
+        return telling(discovery.handleRefusal(size + headers, now: now)) + probe(now: now)
     }
 
     private mutating func follow(_ outcome: HeartbeatMonitor.Outcome, now: Instant) -> [Action] {
@@ -119,16 +126,22 @@ struct PathKeeper {
         case .lost(.ping):
             return [.pinged(nil)] + probe(now: now)
         case .answered(.probe(let size), _):
-            let isChanged = discovery.handleAnswer(size + headers, now: now)
-            return (isChanged ? [.pathMTUChanged] : []) + probe(now: now)
+            return telling(discovery.handleAnswer(size + headers, now: now)) + probe(now: now)
         case .lost(.probe(let size)):
-            let isChanged = discovery.handleLoss(size + headers, now: now)
-            return (isChanged ? [.pathMTUChanged] : []) + probe(now: now)
+            return telling(discovery.handleLoss(size + headers, now: now)) + probe(now: now)
         case .answered(.liveness, _), .lost(.liveness):
             return probe(now: now)
         case .dead:
             return [.dead]
         }
+    }
+
+    /// What is worth telling of a change: where a search has ended, or that the path carries less than before.
+    private mutating func telling(_ isChanged: Bool) -> [Action] {
+        let now = Told(current: discovery.current, state: discovery.state)
+        guard isChanged, isSettled || discovery.current < told.current, told != now else { return [] }
+        told = now
+        return [.pathMTUChanged]
     }
 
     /// Begins a probe, if one is due and nothing else is in flight.

@@ -280,7 +280,8 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
         _ datagram: borrowing RawSpan, with association: Association<Engine>, _ index: Int32, now: Instant
     ) {
         let fate = association.fate(of: datagram.byteCount, path.oversize)
-        if fate != .whole { tellOversize(datagram.byteCount, fate, index, now: now) }
+        // While the search goes on, a larger size may be about to be found.
+        if fate != .whole, association.isPathSettled { tellOversize(datagram.byteCount, fate, index, now: now) }
         if case .dropped = fate {
             association.countDrop(.oversize)
             return

@@ -96,7 +96,8 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
         }
         flows.touch(index, now: now)
         let fate = association.fate(of: datagram.byteCount, path.oversize)
-        if fate != .whole { tellOversize(datagram.byteCount, fate, index, now: now) }
+        // While the search goes on, a larger size may be about to be found.
+        if fate != .whole, association.isPathSettled { tellOversize(datagram.byteCount, fate, index, now: now) }
         if case .dropped = fate {
             association.countDrop(.oversize)
             return
