@@ -132,13 +132,18 @@ public final class OpenSSLHandshake: HandshakeEngine {
             transport.feed(record.copied())
             let progress = awaitsVerifiedHello ? acceptVerifiedHello() : advance()
             guard case .waiting = progress else { return progress }
+            return readProtectedRecords()
         case 1:
             if early.count == Self.maximumEarlyRecords { early.removeFirst() }
             early.append(record.copied())
+            let progress = readProtectedRecords()
+            // Not already when a ChangeCipherSpec lets strangers' records be read: the Finished comes right behind it.
+            guard case .waiting = progress, let failure = judgeUnreadable() else { return progress }
+            free()
+            return .failed(failure)
         default:
             return .waiting
         }
-        return readProtectedRecords()
     }
 
     /// Sends the last flight again if that is due by the wall clock.
@@ -193,10 +198,6 @@ public final class OpenSSLHandshake: HandshakeEngine {
             transport.feed(record)
             let progress = advance()
             guard case .waiting = progress else { return progress }
-            if let failure = judgeUnreadable() {
-                free()
-                return .failed(failure)
-            }
             if given.count == Self.maximumEarlyRecords { given.removeFirst() }
         }
         return .waiting

@@ -15,9 +15,9 @@ import Wire
         }
     }
 
-    @Test(arguments: [Double](arrayLiteral: 0, 0.2))
-    func `nonsense in the midst of a handshake does not hurt it`(loss: Double) throws {
-        let cast = try Cast(.path(loss: loss))
+    @Test(arguments: [0, 0.2] as [Double], [false, true])
+    func `nonsense in the midst of a handshake does not hurt it`(loss: Double, withPreSharedKey: Bool) throws {
+        let cast = try Cast(.path(loss: loss), keys: .init(preSharedKey: withPreSharedKey ? (7, 7) : nil))
         accompany(cast) { packet, _ in
             let back = nonsense.map { Packet(source: packet.destination, destination: packet.source, bytes: $0) }
             return back + nonsense.map { Packet(source: packet.source, destination: packet.destination, bytes: $0) }

@@ -88,7 +88,7 @@ import Wire
             // An attempt takes 63 seconds, a wait between 30 and 60.
             #expect(waits.count > 24 * 3600 / 128 && waits.count < 24 * 3600 / 90)
             #expect(waits.allSatisfy { $0 >= policy.minimum && $0 <= policy.maximum })
-            #expect(waits[0] <= .seconds(1) && waits[1] <= .seconds(2) && waits[2] <= .seconds(4))
+            #expect(waits[0] <= .seconds(2) && waits[1] <= .seconds(4) && waits[2] <= .seconds(8))
             #expect(waits[6...].allSatisfy { $0 >= .seconds(30) })
             #expect(Set(waits[6...]).count > waits.count / 2)
         }

@@ -52,6 +52,8 @@ struct SimulatorKeys: Sendable {
         var clientShowsCertificate = true
         var usesLargeServerCertificate = false
         var usesSessionTickets = false
+        /// A key instead of certificates; the client's may be another than the server's.
+        var preSharedKey: (client: UInt8, server: UInt8)?
         var ciphers: String?
     }
 
@@ -59,6 +61,10 @@ struct SimulatorKeys: Sendable {
         var options = HandshakeContext.Options()
         options.trust = trust
         options.credential = choice.clientShowsCertificate ? client : nil
+        options.preSharedKey = choice.preSharedKey.map { key in
+            let bytes = [UInt8](repeating: key.client, count: 32)
+            return PreSharedKey(identity: "edge-7", key: SecretBytes(copying: bytes.span))
+        }
         options.usesSessionTickets = choice.usesSessionTickets
         options.ciphers = choice.ciphers
         return try HandshakeContext(.client, options)
@@ -69,6 +75,13 @@ struct SimulatorKeys: Sendable {
         options.trust = choice.clientShowsCertificate ? trust : nil
         options.requiresPeerCertificate = choice.clientShowsCertificate
         options.credential = choice.usesLargeServerCertificate ? largeServer : server
+        if let key = choice.preSharedKey?.server {
+            let digits = String(repeating: String(format: "%02x", key), count: 32)
+            let text = Array("edge-7:\(digits)\n".utf8)
+            options.preSharedKeys = PreSharedKeys.parse(SecretBytes(copying: text.span), path: "peers").value
+            options.credential = nil
+            options.requiresPeerCertificate = false
+        }
         options.usesSessionTickets = choice.usesSessionTickets
         options.ciphers = choice.ciphers
         return try HandshakeContext(.server, options)
