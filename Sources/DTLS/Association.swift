@@ -19,8 +19,6 @@ public final class Association<Engine: HandshakeEngine> {
         case established(AssociationDescription)
         /// The path MTU is another, or known better.
         case pathMTUChanged(PathMTU)
-        /// A ping was answered in this time; nil where no answer came.
-        case pinged(Duration?)
         /// The association is over.
         case ended(AssociationEnd)
     }
@@ -136,13 +134,6 @@ public final class Association<Engine: HandshakeEngine> {
             needsAttention = true
         }
         if let due = path?.deadline, now >= due { follow(path?.handleTimeout(now: now) ?? []) }
-    }
-
-    /// Asks the peer for a sign of life; answers false where it takes no requests, or not yet.
-    public func ping(now: Instant) -> Bool {
-        guard path?.ping() == true else { return false }
-        follow(path?.handleTimeout(now: now) ?? [])
-        return true
     }
 
     /// Takes the word of ICMP, or of the local interface, that no IP packet of more than `size` bytes gets through.
@@ -357,8 +348,6 @@ public final class Association<Engine: HandshakeEngine> {
                 transmit(datagram, mayFragment: mayFragment)
             case .pathMTUChanged:
                 if let pathMTU { events.append(.pathMTUChanged(pathMTU)) }
-            case .pinged(let roundTrip):
-                events.append(.pinged(roundTrip))
             case .dead:
                 end(.unanswered)
             }

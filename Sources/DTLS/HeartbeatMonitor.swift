@@ -1,7 +1,7 @@
 // Whether the peer is alive, by RFC 6520. Authentic traffic of any kind is life; only silence makes this end ask. One request
 // is in flight at a time: its copies follow each other by the handshake timer's rule, doubling, until its time is over, and
 // then the next request goes out. When enough of them in a row stay unanswered, the peer is gone.
-// It also carries the requests of others: a user's ping, and probes of the path MTU, which are sent once.
+// It also carries probes of the path MTU, which are sent once.
 
 public import Wire
 
@@ -57,8 +57,6 @@ struct HeartbeatMonitor {
     enum Purpose: Equatable {
         /// Life.
         case liveness
-        /// A user's question.
-        case ping
         /// The path MTU: the request's datagram has this many bytes of UDP payload.
         case probe(datagramSize: Int)
     }
@@ -70,7 +68,7 @@ struct HeartbeatMonitor {
         case send(Purpose, number: UInt64)
         /// A request has been answered; the time it took, where it can be told.
         case answered(Purpose, roundTrip: Duration?)
-        /// A probe's or a ping's time is over.
+        /// A probe's time, or that of a request that others have answered for, is over.
         case lost(Purpose)
         /// The peer is gone.
         case dead
@@ -95,7 +93,6 @@ struct HeartbeatMonitor {
     private var request: Request?
     private var unanswered = 0
     private var nextNumber: UInt64 = 0
-    private var wantsPing = false
     private var answerTokens = HeartbeatMonitor.answerBurst
     private var answersRefilledAt: Instant
 
@@ -115,24 +112,17 @@ struct HeartbeatMonitor {
     /// When ``handleTimeout(now:)`` has something to do; nil where the peer takes no requests.
     var deadline: Instant? {
         guard mayAsk else { return nil }
-        guard let request else { return wantsPing ? heardAt : heardAt + settings.interval }
+        guard let request else { return heardAt + settings.interval }
         return min(request.copyAt, request.givenUpAt)
     }
 
     /// Notes that an authentic record came.
     mutating func heard(_ now: Instant) { heardAt = now }
 
-    /// Has a request sent as soon as none is in flight.
-    mutating func ping() { wantsPing = true }
-
     /// Does what is due.
     mutating func handleTimeout(now: Instant) -> Outcome {
         guard mayAsk else { return .nothing }
         guard var request else {
-            if wantsPing {
-                wantsPing = false
-                return ask(.ping, now: now)
-            }
             return now >= heardAt + settings.interval ? ask(.liveness, now: now) : .nothing
         }
         if now >= request.givenUpAt { return giveUp(request, now: now) }
@@ -205,10 +195,7 @@ struct HeartbeatMonitor {
 
     private mutating func giveUp(_ request: Request, now: Instant) -> Outcome {
         self.request = nil
-        guard request.purpose == .liveness else {
-            if request.purpose == .ping { statistics.lost += 1 }
-            return .lost(request.purpose)
-        }
+        guard request.purpose == .liveness else { return .lost(request.purpose) }
         statistics.lost += 1
         // Whoever has spoken since is alive, even if the answer got lost.
         guard heardAt < request.sentAt else {

@@ -21,8 +21,6 @@ struct PathKeeper {
         case send([UInt8], mayFragment: Bool)
         /// Tell that the path MTU is another, or known better.
         case pathMTUChanged
-        /// Tell a ping's answer: the time it took, or nil where none came.
-        case pinged(Duration?)
         /// End: the peer is gone.
         case dead
     }
@@ -74,13 +72,6 @@ struct PathKeeper {
     /// Notes that a datagram of this many bytes was sent.
     mutating func sent(_ byteCount: Int) { discovery.used(byteCount + headers) }
 
-    /// Has the peer asked for a sign of life; false where it takes no requests.
-    mutating func ping() -> Bool {
-        guard let monitor, monitor.mayAsk else { return false }
-        self.monitor?.ping()
-        return true
-    }
-
     /// Does what is due.
     mutating func handleTimeout(now: Instant) -> [Action] {
         guard let outcome = monitor?.handleTimeout(now: now) else { return [] }
@@ -121,10 +112,6 @@ struct PathKeeper {
             return probe(now: now)
         case .send(let purpose, let number):
             return [request(purpose, number)]
-        case .answered(.ping, let roundTrip):
-            return [.pinged(roundTrip)] + probe(now: now)
-        case .lost(.ping):
-            return [.pinged(nil)] + probe(now: now)
         case .answered(.probe(let size), _):
             return telling(discovery.handleAnswer(size + headers, now: now)) + probe(now: now)
         case .lost(.probe(let size)):

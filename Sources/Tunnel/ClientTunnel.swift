@@ -357,7 +357,6 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
                     .pathMTUChanged(
                         peer: flows[index].remote ?? flows.key(index), pathMTU,
                         maximumDatagram: association.maximumDatagram))
-            case .pinged: break
             case .ended(let end): finish(index, association, end, now: now)
             }
         }

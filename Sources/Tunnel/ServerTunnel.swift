@@ -355,7 +355,6 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
                     events.append(
                         .pathMTUChanged(
                             peer: flows.key(index), pathMTU, maximumDatagram: association.maximumDatagram))
-                case .pinged: break
                 case .ended(let end): finish(index, association, end, now: now)
                 }
             }

@@ -40,7 +40,7 @@ private final class Subject {
 
     func sent() -> [[UInt8]] {
         var result: [[UInt8]] = []
-        while let datagram = association.pollTransmit() { result.append(datagram) }
+        while let transmit = association.pollTransmit() { result.append(transmit.datagram) }
         return result
     }
 
@@ -48,6 +48,7 @@ private final class Subject {
         var result: [String] = []
         while let event = association.pollEvent() {
             switch event {
+            case .pathMTUChanged(let path): result.append("path MTU \(path.current)")
             case .established(let description): result.append("established with \(description.peer)")
             case .ended(let end): result.append("\(end)")
             }
