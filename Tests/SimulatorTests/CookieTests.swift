@@ -65,7 +65,7 @@ import Wire
     @Test func `a cookie is worth nothing at another address or port, or for another hello`() throws {
         let cast = try Cast()
         let hello = try verifiedHello(from: stranger(1), cast)
-        var others = [stranger(2)]
+        var others = [Endpoint(address: stranger(2).address, port: stranger(1).port)]
         others.append(Endpoint(address: stranger(1).address, port: stranger(1).port + 1))
         for source in others {
             cast.network.inject(Packet(source: source, destination: cast.serverEndpoint, bytes: hello))

@@ -246,7 +246,7 @@ private let remotes = (1...3).map { Endpoint(address: IPAddress(ipv4: 0xc000_020
     }
 
     @Test func `what fails at once is not tried for ever in one breath`() {
-        let clock = Subject { $0.retransmission = .seconds(3600) }
+        let clock = Subject { $0.startProgress = .failed(HandshakeFailure(.clockStep, detail: "set")) }
         clock.local([1])
         clock.tunnel.handleTimeout(now: .at(0))
         clock.tunnel.handleTimeout(now: .at(0.5))
