@@ -46,6 +46,8 @@ public final class Association<Engine: HandshakeEngine> {
     private var early: EarlyRecords? = EarlyRecords()
     private var path: PathKeeper?
     private let pathSettings: PathSettings
+    private let headers: Int
+    private let seed: UInt64
     private var datagramSize: Int
     private var hasRefusedRenegotiation = false
     private var transmits: [Transmit] = []
@@ -53,10 +55,15 @@ public final class Association<Engine: HandshakeEngine> {
 
     /// Begins with an engine that has not been used. At the client, ``start(now:)`` is called next; a server waits for
     /// the ClientHello. `maximumTimeouts` is how many times a flight may go unanswered, doubling from 1 s, before
-    /// the attempt is given up.
-    public init(engine: Engine, path: PathSettings = PathSettings(), maximumTimeouts: Int = 6, now: Instant) {
+    /// the attempt is given up. `headers` are the bytes of the IP and UDP headers towards the peer, `seed` is for padding.
+    public init(
+        engine: Engine, path: PathSettings = PathSettings(), headers: Int = 28, seed: UInt64 = 0,
+        maximumTimeouts: Int = 6, now: Instant
+    ) {
         datagramSize = engine.datagramSize
         pathSettings = path
+        self.headers = headers
+        self.seed = seed
         handshake = HandshakeSupervisor(engine: engine, maximumTimeouts: maximumTimeouts, now: now)
     }
 
@@ -189,13 +196,19 @@ public final class Association<Engine: HandshakeEngine> {
 
     /// The next datagram of a handshake, an alert or a repeated flight; data never comes this way.
     public func pollTransmit() -> Transmit? {
-        if !transmits.isEmpty { return transmits.removeFirst() }
+        if let first = transmits.first {
+            // The last one takes the array's memory with it: thousands of associations have nothing to send.
+            if transmits.count == 1 { transmits = [] } else { transmits.removeFirst() }
+            return first
+        }
         return handshake?.pollTransmit().map { Transmit(datagram: $0, mayFragment: true) }
     }
 
     /// The next thing to tell.
     public func pollEvent() -> Event? {
-        events.isEmpty ? nil : events.removeFirst()
+        guard let first = events.first else { return nil }
+        if events.count == 1 { events = [] } else { events.removeFirst() }
+        return first
     }
 
     // MARK: Records
@@ -321,7 +334,8 @@ public final class Association<Engine: HandshakeEngine> {
         case .established(let result):
             let layer = RecordLayer(result)
             path = PathKeeper(
-                pathSettings, peerMode: result.peerHeartbeatMode, overhead: layer.overhead, now: now)
+                pathSettings, headers: headers, overhead: layer.overhead, peerMode: result.peerHeartbeatMode,
+                seed: seed, now: now)
             records = layer
             finalFlight = result.finalFlight.map { FinalFlightKeeper($0, isTimed: result.isResumed, now: now) }
             let description = AssociationDescription(

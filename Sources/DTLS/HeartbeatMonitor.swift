@@ -88,7 +88,7 @@ struct HeartbeatMonitor {
     let peerMode: HeartbeatMode
     private(set) var statistics = HeartbeatStatistics()
 
-    private let settings: HeartbeatSettings
+    private let path: PathSettings
     private var heardAt: Instant
     private var request: Request?
     private var unanswered = 0
@@ -96,12 +96,14 @@ struct HeartbeatMonitor {
     private var answerTokens = HeartbeatMonitor.answerBurst
     private var answersRefilledAt: Instant
 
-    init(_ settings: HeartbeatSettings, peerMode: HeartbeatMode, now: Instant) {
-        self.settings = settings
+    init(_ settings: PathSettings, peerMode: HeartbeatMode, now: Instant) {
+        path = settings
         self.peerMode = peerMode
         heardAt = now
         answersRefilledAt = now
     }
+
+    private var settings: HeartbeatSettings { path.heartbeat }
 
     /// Whether the peer takes requests.
     var mayAsk: Bool { peerMode == .peerAllowedToSend }

@@ -27,8 +27,8 @@ struct PathKeeper {
 
     private(set) var monitor: HeartbeatMonitor?
     private var discovery: PathMTUDiscovery
-    private let headers: Int
-    private let overhead: Int
+    private let headers: Int32
+    private let overhead: Int32
     private var random: SplitMix64
     /// What was told last.
     private var told = Told(current: 0, state: .base)
@@ -39,13 +39,15 @@ struct PathKeeper {
     }
 
     /// `headers` are those of IP and UDP, `overhead` what a record adds to its plaintext.
-    init(_ settings: PathSettings, peerMode: HeartbeatMode?, overhead: Int, now: Instant) {
-        headers = settings.headers
-        self.overhead = overhead
-        random = SplitMix64(seed: settings.seed)
-        monitor = peerMode.map { HeartbeatMonitor(settings.heartbeat, peerMode: $0, now: now) }
+    init(
+        _ settings: PathSettings, headers: Int, overhead: Int, peerMode: HeartbeatMode?, seed: UInt64, now: Instant
+    ) {
+        self.headers = Int32(headers)
+        self.overhead = Int32(overhead)
+        random = SplitMix64(seed: seed)
+        monitor = peerMode.map { HeartbeatMonitor(settings, peerMode: $0, now: now) }
         discovery = PathMTUDiscovery(
-            settings.pathMTU, headers: headers, isProbing: peerMode == .peerAllowedToSend, now: now)
+            settings, headers: headers, isProbing: peerMode == .peerAllowedToSend, now: now)
     }
 
     /// What is known of the path.
@@ -57,7 +59,7 @@ struct PathKeeper {
     var isSettled: Bool { discovery.state != .base && discovery.state != .searching }
 
     /// The most plaintext bytes that reach the peer in one packet.
-    var maximumDatagram: Int { max(discovery.current - headers - overhead, 0) }
+    var maximumDatagram: Int { max(discovery.current - Int(headers) - Int(overhead), 0) }
 
     /// When ``handleTimeout(now:)`` has something to do.
     var deadline: Instant? {
@@ -70,7 +72,7 @@ struct PathKeeper {
     mutating func heard(_ now: Instant) { monitor?.heard(now) }
 
     /// Notes that a datagram of this many bytes was sent.
-    mutating func sent(_ byteCount: Int) { discovery.used(byteCount + headers) }
+    mutating func sent(_ byteCount: Int) { discovery.used(byteCount + Int(headers)) }
 
     /// Does what is due.
     mutating func handleTimeout(now: Instant) -> [Action] {
@@ -103,7 +105,7 @@ struct PathKeeper {
     /// Takes the interface's refusal to send something as large as the probe under way; nil where none is.
     mutating func handleRefusal(now: Instant) -> [Action]? {
         guard case .lost(.probe(let size))? = monitor?.abandonProbe() else { return nil }
-        return telling(discovery.handleRefusal(size + headers, now: now)) + probe(now: now)
+        return telling(discovery.handleRefusal(size + Int(headers), now: now)) + probe(now: now)
     }
 
     private mutating func follow(_ outcome: HeartbeatMonitor.Outcome, now: Instant) -> [Action] {
@@ -113,9 +115,9 @@ struct PathKeeper {
         case .send(let purpose, let number):
             return [request(purpose, number)]
         case .answered(.probe(let size), _):
-            return telling(discovery.handleAnswer(size + headers, now: now)) + probe(now: now)
+            return telling(discovery.handleAnswer(size + Int(headers), now: now)) + probe(now: now)
         case .lost(.probe(let size)):
-            return telling(discovery.handleLoss(size + headers, now: now)) + probe(now: now)
+            return telling(discovery.handleLoss(size + Int(headers), now: now)) + probe(now: now)
         case .answered(.liveness, _), .lost(.liveness):
             return probe(now: now)
         case .dead:
@@ -134,7 +136,8 @@ struct PathKeeper {
     /// Begins a probe, if one is due and nothing else is in flight.
     private mutating func probe(now: Instant) -> [Action] {
         guard let monitor, monitor.mayAsk, !monitor.isAsking, let size = discovery.probe(now: now),
-            case .send(let purpose, let number)? = self.monitor?.ask(.probe(datagramSize: size - headers), now: now)
+            case .send(let purpose, let number)? = self.monitor?.ask(
+                .probe(datagramSize: size - Int(headers)), now: now)
         else { return [] }
         return [request(purpose, number)]
     }
@@ -145,7 +148,7 @@ struct PathKeeper {
         var mayFragment = true
         if case .probe(let datagramSize) = purpose {
             // Padding makes the datagram exactly as long as the size in question; the answer stays small.
-            size = datagramSize - overhead
+            size = datagramSize - Int(overhead)
             mayFragment = false
         }
         let message =
@@ -155,25 +158,19 @@ struct PathKeeper {
     }
 }
 
-/// What an association is told about its path and how to watch it.
-public struct PathSettings: Sendable {
+/// What associations are told about watching their paths. One object serves all associations of a tunnel: thousands of
+/// copies would be felt.
+public final class PathSettings: Sendable {
     /// How heartbeats are used.
-    public var heartbeat: HeartbeatSettings
+    public let heartbeat: HeartbeatSettings
     /// How the path MTU is searched.
-    public var pathMTU: PathMTUSettings
-    /// Bytes of the IP and UDP headers towards the peer: 28 or 48.
-    public var headers: Int
-    /// For padding.
-    public var seed: UInt64
+    public let pathMTU: PathMTUSettings
 
     /// Puts settings together.
     public init(
-        heartbeat: HeartbeatSettings = HeartbeatSettings(), pathMTU: PathMTUSettings = PathMTUSettings(),
-        headers: Int = 28, seed: UInt64 = 0
+        heartbeat: HeartbeatSettings = HeartbeatSettings(), pathMTU: PathMTUSettings = PathMTUSettings()
     ) {
         self.heartbeat = heartbeat
         self.pathMTU = pathMTU
-        self.headers = headers
-        self.seed = seed
     }
 }

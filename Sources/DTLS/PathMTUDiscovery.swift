@@ -52,7 +52,7 @@ public struct PathMTUDiscovery: Sendable {
     /// Sizes are searched to within this many bytes below the true one.
     public static let step = 8
 
-    private let settings: PathMTUSettings
+    private let path: PathSettings
     private let base: Int
     /// The search's upper bound: nothing larger is tried in this search.
     private var ceiling: Int
@@ -66,8 +66,9 @@ public struct PathMTUDiscovery: Sendable {
 
     /// Begins; `isProbing` is false where the peer takes no heartbeat requests, `headers` is the length of IP and UDP
     /// headers together, 28 or 48.
-    init(_ settings: PathMTUSettings, headers: Int, isProbing: Bool, now: Instant) {
-        self.settings = settings
+    init(_ path: PathSettings, headers: Int, isProbing: Bool, now: Instant) {
+        self.path = path
+        let settings = path.pathMTU
         base = min(max(1200 + headers, settings.minimum), settings.maximum)
         ceiling = settings.maximum
         confirmAt = now
@@ -80,6 +81,8 @@ public struct PathMTUDiscovery: Sendable {
             state = .disabled
         }
     }
+
+    private var settings: PathMTUSettings { path.pathMTU }
 
     /// When ``probe(now:)`` may have a size to try; nil where nothing is due by itself.
     var deadline: Instant? {

@@ -51,7 +51,7 @@ extension WorkerReport {
     ) -> AssociationStatus.Heartbeat? {
         guard let description = association.description else { return nil }
         var heartbeat = AssociationStatus.Heartbeat(
-            negotiated: description.peerHeartbeatMode != nil, localMode: plan.path.heartbeat.mode.name)
+            negotiated: description.peerHeartbeatMode != nil, localMode: plan.path.settings.heartbeat.mode.name)
         heartbeat.peerMode = description.peerHeartbeatMode?.name
         guard let statistics = association.heartbeat else { return heartbeat }
         heartbeat.sent = statistics.sent

@@ -336,7 +336,7 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
         }
         // With other addresses to try, a silent one is given up sooner.
         let association = Association(
-            engine: engine, path: path.settings(towards: remote, seed: random.next()),
+            engine: engine, path: path.settings, headers: remote.headerSize, seed: random.next(),
             maximumTimeouts: addresses.count > 1 ? 3 : 6, now: now)
         flows[index].association = association
         flows[index].state = .handshaking

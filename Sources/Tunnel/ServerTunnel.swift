@@ -241,7 +241,7 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
             return
         }
         let association = Association(
-            engine: engine, path: path.settings(towards: source, seed: random.next()), now: now)
+            engine: engine, path: path.settings, headers: source.headerSize, seed: random.next(), now: now)
         let index: Int32
         if let known {
             index = known

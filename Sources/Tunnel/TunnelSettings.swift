@@ -35,26 +35,15 @@ public struct TunnelLimits: Sendable {
 
 /// How a tunnel's associations watch and use their paths.
 public struct TunnelPath: Sendable {
-    /// How heartbeats are used.
-    public var heartbeat: HeartbeatSettings
-    /// How the path MTU is searched.
-    public var pathMTU: PathMTUSettings
+    /// How heartbeats are used and the path MTU is searched.
+    public let settings: PathSettings
     /// What happens to datagrams that are too large for the path.
-    public var oversize: OversizePolicy
+    public let oversize: OversizePolicy
 
     /// The defaults.
-    public init(
-        heartbeat: HeartbeatSettings = HeartbeatSettings(), pathMTU: PathMTUSettings = PathMTUSettings(),
-        oversize: OversizePolicy = .fragment
-    ) {
-        self.heartbeat = heartbeat
-        self.pathMTU = pathMTU
+    public init(settings: PathSettings = PathSettings(), oversize: OversizePolicy = .fragment) {
+        self.settings = settings
         self.oversize = oversize
-    }
-
-    /// What an association with this peer is told.
-    func settings(towards peer: Endpoint, seed: UInt64) -> PathSettings {
-        PathSettings(heartbeat: heartbeat, pathMTU: pathMTU, headers: peer.headerSize, seed: seed)
     }
 }
 
