@@ -93,10 +93,11 @@ final class TunnelRunner {
         log.refused(by: socket.remoteEndpoint)
     }
 
-    /// Takes what ICMP has said about the path from the shared socket.
+    /// Takes what ICMP has said about the path from the shared socket. That a stranger who was answered is not there is
+    /// no news.
     func readSharedErrors() {
-        readErrors(of: sockets.shared) { error, size, now in
-            guard case .server(let tunnel) = core else { return }
+        readErrors(of: sockets.shared) { error, now in
+            guard let size = error.packetSize, case .server(let tunnel) = core else { return }
             tunnel.handlePathHint(size, peer: error.destination, now: now)
         }
     }
@@ -104,7 +105,8 @@ final class TunnelRunner {
     /// Takes what ICMP has said about the path from a flow's own socket.
     func readFlowErrors(_ index: Int32, generation: UInt16) {
         guard let (flow, socket) = sockets.socket(of: index, generation: generation) else { return }
-        readErrors(of: socket) { _, size, now in
+        readErrors(of: socket) { error, now in
+            guard let size = error.packetSize else { return log.refused(by: socket.remoteEndpoint) }
             guard case .client(let tunnel) = core else { return }
             tunnel.handlePathHint(size, flow: flow, now: now)
         }
@@ -180,17 +182,11 @@ final class TunnelRunner {
         }
     }
 
-    private func readErrors(
-        of socket: UDPSocket, _ tooLarge: (UDPSocket.PathError, _ size: Int, _ now: Instant) -> Void
-    ) {
+    private func readErrors(of socket: UDPSocket, _ body: (UDPSocket.PathError, _ now: Instant) -> Void) {
         // Whoever can make ICMP messages must not keep the worker here.
         for _ in 0..<Self.errorsInARow {
             guard let error = socket.nextPathError() else { return }
-            if let size = error.packetSize {
-                tooLarge(error, size, Instant(nanoseconds: MonotonicClock.now))
-            } else {
-                log.refused(by: error.destination)
-            }
+            body(error, Instant(nanoseconds: MonotonicClock.now))
         }
     }
 

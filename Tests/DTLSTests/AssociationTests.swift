@@ -225,7 +225,7 @@ private final class Subject {
         subject.receive(FakePeer.clear(.alert, [2, 40]), FakePeer.clear(.applicationData, [1]))
         #expect(subject[.contentType] == 2)
         subject.receive(FakePeer.sealed([1], as: ContentType(rawValue: 24), sequence: 9))
-        #expect(subject[.contentType] == 3)
+        #expect(subject[.heartbeat] == 1)
         #expect(subject.association.counters.drops.total == 10)
         #expect(subject.delivered.isEmpty)
         #expect(subject.events().isEmpty && subject.sent().isEmpty)
