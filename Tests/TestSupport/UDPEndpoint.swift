@@ -118,6 +118,12 @@ public final class UDPEndpoint: Sendable {
         }
     }
 
+    /// Waits until one of `endpoints` has a datagram, or for `milliseconds`.
+    public static func wait(for endpoints: [UDPEndpoint], milliseconds: CInt) {
+        var descriptors = endpoints.map { pollfd(fd: $0.descriptor, events: Int16(POLLIN), revents: 0) }
+        poll(&descriptors, nfds_t(descriptors.count), milliseconds)
+    }
+
     private static func withAddress<Result>(
         _ endpoint: Endpoint, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result
     ) -> Result {

@@ -1,0 +1,203 @@
+// Every program in both roles through culvert-impair: a fifth of all datagrams lost, a fifth doubled, a fifth out of order,
+// in each direction, by twenty seeds. Every connection has to come about and to carry data both ways, unharmed. The seeds
+// run at the same time, because what takes time is the programs' timers.
+
+import Foundation
+import Synchronization
+import TestSupport
+import Testing
+import Wire
+
+private let seeds = 1...20
+private let rounds = 3
+private let patience = Duration.seconds(120)
+/// socat gives OpenSSL a socket without DTLS's timer, so it never repeats a flight of its own that was lost. A connection
+/// that hangs for it is begun anew after this time, as its user would have to.
+private let hang = Duration.seconds(4)
+private let repetition = Duration.milliseconds(300)
+
+/// A line that tells whose and the how manieth it is, and whether it has been harmed.
+private func message(seed: Int, round: Int) -> String { "seed \(seed) round \(round) \(seed * 7919 + round * 104_729)" }
+
+/// culvert-impair in front of `port`.
+private func badPath(to port: UInt16, seed: Int) async throws -> (program: Program, port: UInt16) {
+    let program = try Program([
+        Program.built("culvert-impair"), "--listen", "127.0.0.1:0", "--forward", "127.0.0.1:\(port)", "--seed",
+        "\(seed)",
+        "--drop", "20%", "--duplicate", "20%", "--reorder", "20%",
+    ])
+    let line = try await eventually("the address of \(program)", within: .seconds(60)) {
+        program.lines(with: "listening on").first
+    }
+    let word = line.split(separator: " ").first { $0.hasSuffix(",") }?.dropLast()
+    guard let endpoint = word.flatMap({ Endpoint($0) }) else { throw Unusable(line) }
+    return (program, endpoint.port)
+}
+
+/// An application behind a daemon that says `echo ` and what it got, and finds fault with any line that is not a message.
+/// It repeats its last answer to everybody, because a datagram that OpenSSL drops, being a double, has socat wait for the
+/// next one and forget about its input.
+private final class EchoApplication: Sendable {
+    let socket: UDPEndpoint
+    let faults = Mutex<[String]>([])
+    private let answers = Mutex<[Endpoint: [UInt8]]>([:])
+    private let expected = Set(seeds.flatMap { seed in (1...rounds).map { message(seed: seed, round: $0) } })
+
+    init() throws {
+        socket = try UDPEndpoint()
+        Thread { [weak self, socket] in
+            var next = ContinuousClock.now
+            while self != nil {
+                UDPEndpoint.wait(for: [socket], milliseconds: 50)
+                while let (datagram, source) = socket.receive() { self?.take(datagram, source) }
+                guard ContinuousClock.now >= next else { continue }
+                self?.answer()
+                next = ContinuousClock.now + repetition
+            }
+        }.start()
+    }
+
+    private func take(_ datagram: [UInt8], _ source: Endpoint) {
+        for line in String(decoding: datagram, as: UTF8.self).split(separator: "\n").map(String.init) {
+            if expected.contains(line) {
+                let answer = Array("echo \(line)\n".utf8)
+                answers.withLock { $0[source] = answer }
+                socket.send(answer, to: source)
+            } else {
+                faults.withLock { $0.append(line) }
+            }
+        }
+    }
+
+    private func answer() {
+        for (source, answer) in answers.withLock({ $0 }) { socket.send(answer, to: source) }
+    }
+}
+
+@Suite(.needs(Tool.allCases)) struct BadPathTests {
+    @Test(arguments: Tool.allCases)
+    func `clients of another make reach a server over bad paths`(_ tool: Tool) async throws {
+        let keys = try await TestKeys.shared()
+        let application = try EchoApplication()
+        let port = try FreePorts.next()
+        let daemon = try await DaemonFixture(
+            credentials(.ecdsa, .server, keys)
+                + serverTunnel(.ecdsa, listen: port, forward: application.socket.port))
+        let outcomes = await results { seed in
+            let path = try await badPath(to: port, seed: seed)
+            var client = try tool.client(.ecdsa, port: path.port, keys: keys)
+            for round in 1...rounds {
+                let text = message(seed: seed, round: round)
+                try await repeatedly(
+                    "the echo of '\(text)' by \(client)", until: { client.said.contains("echo \(text)") },
+                    restart: {
+                        guard tool == .socat, round == 1 else { return }
+                        client = try tool.client(.ecdsa, port: path.port, keys: keys)
+                    }
+                ) {
+                    client.write("\(text)\n")
+                }
+            }
+            let foreign = client.lines(with: "echo seed").filter { !$0.contains("echo seed \(seed) ") }
+            return foreign.isEmpty ? nil : "seed \(seed): foreign or harmed: \(foreign)"
+        }
+        #expect(outcomes.isEmpty, "\(outcomes.joined(separator: "\n"))\n\(daemon.log.suffix(3000))")
+        let faults = application.faults.withLock { $0 }
+        #expect(faults.isEmpty)
+        #expect(try daemon.associations().allSatisfy { $0.authFailures == 0 })
+        #expect(try await daemon.stop() == 0)
+    }
+
+    @Test(arguments: Tool.allCases)
+    func `a client reaches servers of another make over bad paths`(_ tool: Tool) async throws {
+        let keys = try await TestKeys.shared()
+        var config = credentials(.ecdsa, .client, keys)
+        var listens: [Int: UInt16] = [:]
+        var servers: [Int: Program] = [:]
+        var paths: [Program] = []
+        for seed in seeds {
+            let server = try FreePorts.next()
+            let listen = try FreePorts.next()
+            servers[seed] = try await tool.server(
+                .ecdsa, port: server, keys: keys, extra: tool == .socat ? ["fork"] : [], application: "PIPE")
+            let path = try await badPath(to: server, seed: seed)
+            paths.append(path.program)
+            listens[seed] = listen
+            config += clientTunnel(.ecdsa, listen: listen, forward: path.port, name: "seed-\(seed)")
+        }
+        let daemon = try await DaemonFixture(config)
+        let outcomes = await results { [listens, servers] seed in
+            guard let server = servers[seed], let port = listens[seed] else { return "seed \(seed) has no server" }
+            return try await Self.talk(to: server, tool, through: port, seed: seed)
+        }
+        #expect(outcomes.isEmpty, "\(outcomes.joined(separator: "\n"))\n\(daemon.log.suffix(3000))")
+        #expect(try daemon.associations().allSatisfy { $0.authFailures == 0 })
+        #expect(try await daemon.stop() == 0)
+        withExtendedLifetime(paths) {}
+    }
+
+    /// Sends each message until it comes back; a server that sends nothing back by itself is made to.
+    private static func talk(to server: Program, _ tool: Tool, through port: UInt16, seed: Int) async throws -> String?
+    {
+        var sender = try UDPEndpoint()
+        let echoes = tool != .openssl
+        var received: [String] = []
+        for round in 1...rounds {
+            let text = message(seed: seed, round: round)
+            let answer = echoes ? text : "echo \(text)"
+            try await repeatedly(
+                "'\(answer)' from \(server)",
+                until: {
+                    while let (datagram, _) = sender.receive() {
+                        received += String(decoding: datagram, as: UTF8.self).split(separator: "\n").map(String.init)
+                    }
+                    return received.contains(answer)
+                },
+                restart: {
+                    // Another sender is another flow, with an association of its own.
+                    if tool == .socat, round == 1 { sender = try UDPEndpoint() }
+                }
+            ) {
+                sender.send("\(text)\n", to: port)
+                if !echoes, server.said.contains(text) { server.write("\(answer)\n") }
+            }
+        }
+        let expected = Set((1...rounds).map { (echoes ? "" : "echo ") + message(seed: seed, round: $0) })
+        let harmed = received.filter { !expected.contains($0) }
+        return harmed.isEmpty ? nil : "seed \(seed): harmed: \(harmed)"
+    }
+
+    /// Runs all seeds at once; what they complain of.
+    private func results(_ body: @escaping @Sendable (Int) async throws -> String?) async -> [String] {
+        await withTaskGroup(of: String?.self) { group in
+            for seed in seeds {
+                group.addTask {
+                    do { return try await body(seed) } catch { return "seed \(seed): \(error)" }
+                }
+            }
+            return await group.reduce(into: []) { complaints, complaint in
+                if let complaint { complaints.append(complaint) }
+            }
+        }
+    }
+}
+
+/// Does `action` again and again until `condition` holds, and `restart` every time it has been in vain for long.
+private func repeatedly(
+    _ what: @autoclosure () -> String, until condition: () -> Bool, restart: () throws -> Void, _ action: () -> Void
+) async throws {
+    var next = ContinuousClock.now
+    var nextRestart = next + hang
+    try await eventually(what(), within: patience, every: .milliseconds(20)) {
+        if condition() { return true }
+        if ContinuousClock.now >= next {
+            action()
+            next = ContinuousClock.now + repetition
+        }
+        if ContinuousClock.now >= nextRestart {
+            try restart()
+            nextRestart = ContinuousClock.now + hang
+        }
+        return false
+    }
+}
