@@ -17,8 +17,8 @@ public final class Association<Engine: HandshakeEngine> {
     public enum Event: Sendable {
         /// The handshake is done; data flows once the owner has called ``Association/accept(now:deliver:)``.
         case established(AssociationDescription)
-        /// The path MTU is another, or known better.
-        case pathMTUChanged(PathMTU)
+        /// The path MTU is another than before, or known at all: then there is none before.
+        case pathMTUChanged(PathMTU, from: Int?)
         /// The association is over.
         case ended(AssociationEnd)
     }
@@ -360,8 +360,8 @@ public final class Association<Engine: HandshakeEngine> {
             case .send(let content, let mayFragment):
                 guard let datagram = records?.datagram(.heartbeat, content) else { continue }
                 transmit(datagram, mayFragment: mayFragment)
-            case .pathMTUChanged:
-                if let pathMTU { events.append(.pathMTUChanged(pathMTU)) }
+            case .pathMTUChanged(let before):
+                if let pathMTU { events.append(.pathMTUChanged(pathMTU, from: before)) }
             case .dead:
                 end(.unanswered)
             }

@@ -19,8 +19,8 @@ struct PathKeeper {
     enum Action: Equatable {
         /// Seal and send a heartbeat; a probe must not be fragmented.
         case send([UInt8], mayFragment: Bool)
-        /// Tell that the path MTU is another, or known better.
-        case pathMTUChanged
+        /// Tell that the path MTU is another than before, or known at all: then there is none before.
+        case pathMTUChanged(from: Int?)
         /// End: the peer is gone.
         case dead
     }
@@ -129,8 +129,8 @@ struct PathKeeper {
     private mutating func telling(_ isChanged: Bool) -> [Action] {
         let now = Told(current: discovery.current, state: discovery.state)
         guard isChanged, isSettled || discovery.current < told.current, told != now else { return [] }
-        told = now
-        return [.pathMTUChanged]
+        defer { told = now }
+        return [.pathMTUChanged(from: told.current == 0 ? nil : told.current)]
     }
 
     /// Begins a probe, if one is due and nothing else is in flight.

@@ -79,10 +79,11 @@ final class TunnelLog: Sendable {
             say(.warning, "unresolved", "no address for \(name); next attempt in \(Self.text(retryIn))")
         case .oversize(let sender, let byteCount, let fate):
             tellOversize(sender, byteCount, fate)
-        case .pathMTUChanged(let peer, let path, let maximumDatagram):
+        case .pathMTUChanged(let peer, let path, let before, let maximumDatagram):
+            let change = before.map { "changed from \($0) to \(path.current)" } ?? "is \(path.current)"
             log.write(
-                .info,
-                "path MTU to \(peer) is \(path.current) (\(path.state.rawValue)): datagrams of up to \(maximumDatagram) bytes go in one packet",
+                before == nil ? .debug : .info,
+                "path MTU to \(peer) \(change) (\(path.state.rawValue)): datagrams of up to \(maximumDatagram) bytes go in one packet",
                 ["event": "path_mtu", "peer": "\(peer)", "path_mtu": "\(path.current)"])
         case .expired(let endpoint):
             log.write(.debug, "flow of \(endpoint) expired", ["event": "expired", "flow": "\(endpoint)"])

@@ -58,8 +58,14 @@ public final class UDPSocket {
 
     /// The file descriptor, for a `Poller`; -1 once closed.
     public var descriptor: CInt { openDescriptor }
-    /// Where the socket is bound to; the port is the real one even when 0 was asked for.
-    public private(set) var localEndpoint: Endpoint
+    /// Where the socket is bound to; the port is the real one even when 0 was asked for. Asks the system; `::` and 0
+    /// once closed.
+    public var localEndpoint: Endpoint {
+        var address = SocketAddress()
+        guard unsafe address.fill({ unsafe getsockname(openDescriptor, $0, $1) }) == 0, let endpoint = address.endpoint
+        else { return Endpoint(address: .anyIPv6, port: 0) }
+        return endpoint
+    }
     /// Where the socket is connected to, or nil.
     public let remoteEndpoint: Endpoint?
     /// AF_INET or AF_INET6.
@@ -76,7 +82,6 @@ public final class UDPSocket {
     public static func bound(to local: Endpoint, options: Options = Options()) throws(SystemError) -> UDPSocket {
         let socket = try UDPSocket(family: local.family, remote: nil, options: options)
         try socket.bind(to: local)
-        try socket.learnLocalEndpoint()
         return socket
     }
 
@@ -87,7 +92,6 @@ public final class UDPSocket {
         let socket = try UDPSocket(family: remote.family, remote: remote, options: options)
         if let local { try socket.bind(to: local) }
         try socket.connect(to: remote)
-        try socket.learnLocalEndpoint()
         return socket
     }
 
@@ -149,7 +153,6 @@ public final class UDPSocket {
     private init(family: CInt, remote: Endpoint?, options: Options) throws(SystemError) {
         self.family = family
         remoteEndpoint = remote
-        localEndpoint = Endpoint(address: .anyIPv6, port: 0)
         openDescriptor = socket(family, CInt(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { throw .last("socket") }
         if options.reusePort { try set(SOL_SOCKET, SO_REUSEPORT, 1, "set SO_REUSEPORT") }
@@ -184,13 +187,6 @@ public final class UDPSocket {
         guard unsafe address.read({ unsafe Glibc.connect(descriptor, $0, $1) }) == 0 else {
             throw .last("connect", remote.description)
         }
-    }
-
-    private func learnLocalEndpoint() throws(SystemError) {
-        var address = SocketAddress()
-        guard unsafe address.fill({ unsafe getsockname(descriptor, $0, $1) }) == 0, let endpoint = address.endpoint
-        else { throw .last("getsockname") }
-        localEndpoint = endpoint
     }
 
     /// Only CAP_NET_ADMIN may pass the system's limit, and a smaller buffer is no reason to fail.

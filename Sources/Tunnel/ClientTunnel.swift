@@ -352,10 +352,10 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
         while let event = association.pollEvent() {
             switch event {
             case .established(let description): establish(index, association, description, now: now)
-            case .pathMTUChanged(let pathMTU):
+            case .pathMTUChanged(let pathMTU, let before):
                 events.append(
                     .pathMTUChanged(
-                        peer: flows[index].remote ?? flows.key(index), pathMTU,
+                        peer: flows[index].remote ?? flows.key(index), pathMTU, from: before,
                         maximumDatagram: association.maximumDatagram))
             case .ended(let end): finish(index, association, end, now: now)
             }

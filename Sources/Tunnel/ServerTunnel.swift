@@ -351,10 +351,11 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
             while flows.index(of: id) != nil, let event = association.pollEvent() {
                 switch event {
                 case .established(let description): establish(index, association, description, now: now)
-                case .pathMTUChanged(let pathMTU):
+                case .pathMTUChanged(let pathMTU, let before):
                     events.append(
                         .pathMTUChanged(
-                            peer: flows.key(index), pathMTU, maximumDatagram: association.maximumDatagram))
+                            peer: flows.key(index), pathMTU, from: before, maximumDatagram: association.maximumDatagram)
+                    )
                 case .ended(let end): finish(index, association, end, now: now)
                 }
             }

@@ -88,8 +88,8 @@ public enum TunnelEvent: Sendable {
     case unresolved(String, retryIn: Duration)
     /// Datagrams from here do not fit one packet of the path, or not even a record. Told once a minute for each flow.
     case oversize(from: Endpoint, byteCount: Int, DatagramFate)
-    /// The path MTU towards a peer is another, or known better.
-    case pathMTUChanged(peer: Endpoint, PathMTU, maximumDatagram: Int)
+    /// The path MTU towards a peer is another than before, or known at all: then there is none before.
+    case pathMTUChanged(peer: Endpoint, PathMTU, from: Int?, maximumDatagram: Int)
     /// A flow was idle for its timeout.
     case expired(Endpoint)
     /// A limit is reached; the flow of `evicted`, the oldest idle one, gave way, or nobody did.

@@ -48,7 +48,7 @@ private final class Subject {
         var result: [String] = []
         while let event = association.pollEvent() {
             switch event {
-            case .pathMTUChanged(let path): result.append("path MTU \(path.current)")
+            case .pathMTUChanged(let path, _): result.append("path MTU \(path.current)")
             case .established(let description): result.append("established with \(description.peer)")
             case .ended(let end): result.append("\(end)")
             }

@@ -82,7 +82,7 @@ func summary(_ event: TunnelEvent) -> String {
     case .ended(_, _, let end): "ended \(end)"
     case .unresolved(let name, _): "unresolved \(name)"
     case .oversize(_, let count, _): "oversize \(count)"
-    case .pathMTUChanged(_, let path, _): "path MTU \(path.current)"
+    case .pathMTUChanged(_, let path, _, _): "path MTU \(path.current)"
     case .expired(let key): "expired \(key.port)"
     case .limit(let limit, let evicted): "\(limit.rawValue) \(evicted.map { "\($0.port)" } ?? "-")"
     case .noSocket: "no socket"
