@@ -4,6 +4,7 @@
 #include "CLinux.h"
 
 #include <errno.h>
+#include <linux/errqueue.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -151,6 +152,54 @@ size_t culvert_write_source(void *control, uint64_t high, uint64_t low) {
 
 size_t culvert_write_segment_size(void *control, uint16_t size) {
     return write_item(control, SOL_UDP, UDP_SEGMENT, &size, sizeof size);
+}
+
+// MARK: the path
+
+static int set_both(int descriptor, int family, int option4, int option6, int value) {
+    if (setsockopt(descriptor, IPPROTO_IP, option4, &value, sizeof value) < 0) return -errno;
+    if (family != AF_INET6) return 0;
+    return setsockopt(descriptor, IPPROTO_IPV6, option6, &value, sizeof value) < 0 ? -errno : 0;
+}
+
+int culvert_queue_path_errors(int descriptor, int family) {
+    return set_both(descriptor, family, IP_RECVERR, IPV6_RECVERR, 1);
+}
+
+int culvert_set_path_mtu_discovery(int descriptor, int family, int value) {
+    // IP_PMTUDISC_* and IPV6_PMTUDISC_* have the same values.
+    return set_both(descriptor, family, IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, value);
+}
+
+int culvert_next_path_error(int descriptor, culvert_path_error *error) {
+    struct sockaddr_in6 name = {0};
+    unsigned char control[256];
+    struct iovec nothing = {0};
+    struct msghdr header = {
+        .msg_name = &name,
+        .msg_namelen = sizeof name,
+        .msg_iov = &nothing,
+        .msg_iovlen = 1,
+        .msg_control = control,
+        .msg_controllen = sizeof control,
+    };
+    ssize_t result;
+    do {
+        result = recvmsg(descriptor, &header, MSG_ERRQUEUE | MSG_DONTWAIT);
+    } while (result < 0 && errno == EINTR);
+    if (result < 0) return errno == EAGAIN ? 0 : -errno;
+    memset(error, 0, sizeof *error);
+    culvert_decode_endpoint(&name, &error->destination);
+    for (struct cmsghdr *item = CMSG_FIRSTHDR(&header); item != NULL; item = CMSG_NXTHDR(&header, item)) {
+        bool is4 = item->cmsg_level == IPPROTO_IP && item->cmsg_type == IP_RECVERR;
+        bool is6 = item->cmsg_level == IPPROTO_IPV6 && item->cmsg_type == IPV6_RECVERR;
+        if (!is4 && !is6) continue;
+        struct sock_extended_err detail;
+        memcpy(&detail, CMSG_DATA(item), sizeof detail);
+        error->error = (int)detail.ee_errno;
+        if (detail.ee_errno == EMSGSIZE) error->packet_size = detail.ee_info;
+    }
+    return 1;
 }
 
 // MARK: the rest

@@ -192,4 +192,25 @@ static inline int culvert_protect(EVP_CIPHER_CTX *context, uint64_t number, uint
         && EVP_Cipher(context, (unsigned char *)content, (const unsigned char *)content, length) >= 0;
 }
 
+/// A hello extension of one byte, in ClientHello and ServerHello: 1 on success. `byte` has to outlive the context;
+/// `read` gets what the peer sent.
+typedef int (*culvert_extension_reader)(SSL *ssl, unsigned int type, unsigned int context, const unsigned char *data,
+                                        size_t length, X509 *certificate, size_t index, int *alert, void *argument);
+
+static inline int culvert_add_byte_from(SSL *ssl, unsigned int type, unsigned int context, const unsigned char **data,
+                                        size_t *length, X509 *certificate, size_t index, int *alert, void *argument)
+{
+    (void)ssl, (void)type, (void)context, (void)certificate, (void)index, (void)alert;
+    *data = (const unsigned char *)argument;
+    *length = 1;
+    return 1;
+}
+
+static inline int culvert_add_byte_extension(SSL_CTX *context, unsigned int type, const unsigned char *byte,
+                                             culvert_extension_reader read)
+{
+    return SSL_CTX_add_custom_ext(context, type, SSL_EXT_CLIENT_HELLO | SSL_EXT_TLS1_2_SERVER_HELLO,
+                                  culvert_add_byte_from, NULL, (void *)byte, read, NULL);
+}
+
 #endif

@@ -2,7 +2,7 @@
 
 /// A kind of table in the configuration.
 enum Section: CaseIterable {
-    case root, daemon, identity, trust, tunnel, reconnect
+    case root, daemon, identity, trust, tunnel, reconnect, heartbeat, mtu
 
     /// Every key that the section knows.
     var keys: [String] {
@@ -16,8 +16,11 @@ enum Section: CaseIterable {
                 "name", "listen", "forward", "identity", "trust", "server_name", "cookie_exchange",
                 "require_client_certificate", "ciphers", "require_extended_master_secret", "allow_from", "allow_peers",
                 "flow_timeout", "max_flows", "max_associations", "max_handshakes", "oversize", "reconnect",
+                "heartbeat", "mtu",
             ]
         case .reconnect: ["minimum", "maximum"]
+        case .heartbeat: ["interval", "timeout", "retries", "answer"]
+        case .mtu: ["discover", "minimum", "maximum", "interval"]
         }
     }
 
@@ -30,6 +33,8 @@ enum Section: CaseIterable {
         case .trust: "[trust.NAME]"
         case .tunnel: "[[tunnel]]"
         case .reconnect: "[tunnel.reconnect]"
+        case .heartbeat: "[tunnel.heartbeat]"
+        case .mtu: "[tunnel.mtu]"
         }
     }
 

@@ -323,9 +323,48 @@ extension TunnelReader {
         if let value = table.integer("max_associations", in: counts) { settings.maxAssociations = value }
         if let value = table.integer("max_handshakes", in: counts) { settings.maxHandshakes = value }
         if let value = table.choice("oversize", of: TunnelSettings.Oversize.self) { settings.oversize = value }
-        guard let (location, members) = table.table("reconnect") else { return }
-        let title = "reconnect of \(table.title)"
-        let reconnect = TableReader(.reconnect, title: title, at: location, members: members, log: log)
+        readReconnect(&settings)
+        readHeartbeat(&settings)
+        readMTU(&settings)
+    }
+
+    /// The tunnel's own table `key`.
+    private func subtable(_ key: String, _ section: Section) -> TableReader? {
+        guard let (location, members) = table.table(key) else { return nil }
+        return TableReader(section, title: "\(key) of \(table.title)", at: location, members: members, log: log)
+    }
+
+    private func readHeartbeat(_ settings: inout TunnelSettings) {
+        guard let heartbeat = subtable("heartbeat", .heartbeat) else { return }
+        let interval = heartbeat.duration("interval", in: .milliseconds(100)...(.seconds(3600)))
+        if let interval { settings.heartbeat.interval = interval.value }
+        if let value = heartbeat.duration("timeout", in: .milliseconds(100)...(.seconds(60))) {
+            settings.heartbeat.timeout = value.value
+        }
+        if let value = heartbeat.integer("retries", in: 0...100) { settings.heartbeat.retries = value }
+        if let value = heartbeat.boolean("answer") { settings.heartbeat.answer = value }
+        guard let interval, interval.value >= settings.flowTimeout else { return }
+        log.warning(
+            "'interval' is not shorter than the tunnel's flow_timeout (\(settings.flowTimeout.settingText)), so no heartbeat is ever sent",
+            at: interval.location)
+    }
+
+    private func readMTU(_ settings: inout TunnelSettings) {
+        guard let mtu = subtable("mtu", .mtu) else { return }
+        if let value = mtu.boolean("discover") { settings.mtu.discover = value }
+        if let value = mtu.integer("minimum", in: 296...65_535) { settings.mtu.minimum = value }
+        if let value = mtu.integer("maximum", in: 296...65_535) { settings.mtu.maximum = value }
+        if let value = mtu.duration("interval", in: .seconds(1)...(.seconds(86400))) {
+            settings.mtu.interval = value.value
+        }
+        guard settings.mtu.minimum > settings.mtu.maximum else { return }
+        log.error(
+            "'minimum' (\(settings.mtu.minimum)) is larger than 'maximum' (\(settings.mtu.maximum)) in \(mtu.title)",
+            at: mtu.location(of: mtu.has("minimum") ? "minimum" : "maximum"))
+    }
+
+    private func readReconnect(_ settings: inout TunnelSettings) {
+        guard let reconnect = subtable("reconnect", .reconnect) else { return }
         let range: ClosedRange<Duration> = .milliseconds(10)...(.seconds(86400))
         let minimum = reconnect.duration("minimum", in: range)
         let maximum = reconnect.duration("maximum", in: range)
@@ -334,7 +373,7 @@ extension TunnelReader {
         guard settings.reconnect.minimum > settings.reconnect.maximum, let place = minimum ?? maximum else { return }
         let waits = settings.reconnect
         log.error(
-            "'minimum' (\(waits.minimum.settingText)) is longer than 'maximum' (\(waits.maximum.settingText)) in \(title)",
+            "'minimum' (\(waits.minimum.settingText)) is longer than 'maximum' (\(waits.maximum.settingText)) in \(reconnect.title)",
             at: place.location)
     }
 }

@@ -31,6 +31,36 @@ public struct TunnelSettings: Equatable, Sendable {
         public init() {}
     }
 
+    /// How the peer's life is watched (RFC 6520).
+    public struct Heartbeat: Equatable, Sendable {
+        /// How long the peer may be silent before it is asked.
+        public var interval: Duration = .seconds(10)
+        /// How long one request may stay unanswered.
+        public var timeout: Duration = .seconds(2)
+        /// How many requests follow an unanswered one before the peer is given up.
+        public var retries = 6
+        /// Whether the peer's requests are answered.
+        public var answer = true
+
+        /// The defaults.
+        public init() {}
+    }
+
+    /// How the size of packets that the path carries is found (RFC 8899). Sizes are those of IP packets.
+    public struct MTU: Equatable, Sendable {
+        /// Whether the path is probed.
+        public var discover = true
+        /// What is assumed to get through where nothing larger does.
+        public var minimum = 576
+        /// The largest size that is tried.
+        public var maximum = 1500
+        /// How long after a search the next one looks for more.
+        public var interval: Duration = .seconds(600)
+
+        /// The defaults.
+        public init() {}
+    }
+
     /// The name and where it was given.
     public var locatedName: Located<String>
     /// Which side of DTLS this end is.
@@ -70,6 +100,10 @@ public struct TunnelSettings: Equatable, Sendable {
     public var oversize = Oversize.fragment
     /// Client: the waits between attempts.
     public var reconnect = Reconnect()
+    /// How the peer's life is watched.
+    public var heartbeat = Heartbeat()
+    /// How the path MTU is found.
+    public var mtu = MTU()
 
     /// The name: 1 to 63 of `A-Z a-z 0-9 . _ -`, unique.
     public var name: String { locatedName.value }

@@ -47,6 +47,83 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
         }
     }
 
+    /// What heartbeats (RFC 6520) say of the peer.
+    public struct Heartbeat: Codable, Sendable, Equatable {
+        /// Round-trip times in milliseconds.
+        public struct RoundTrip: Codable, Sendable, Equatable {
+            /// The last.
+            public var last: Double
+            /// The shortest.
+            public var min: Double
+            /// A running mean.
+            public var mean: Double
+
+            /// Puts times together.
+            public init(last: Double, min: Double, mean: Double) {
+                self.last = last
+                self.min = min
+                self.mean = mean
+            }
+        }
+
+        /// Whether both ends have the extension. If not, only the idle timeout ends a dead association.
+        public var negotiated: Bool
+        /// What this end says: `peer_allowed_to_send` or `peer_not_allowed_to_send`.
+        public var localMode: String
+        /// What the peer says. Absent unless negotiated.
+        public var peerMode: String?
+        /// Round-trip times. Absent until one is known.
+        public var roundTrip: RoundTrip?
+        /// Requests sent.
+        public var sent: UInt64 = 0
+        /// Requests answered.
+        public var answered: UInt64 = 0
+        /// Requests given up.
+        public var lost: UInt64 = 0
+        /// When the last answer came, probes of the path MTU included. Absent until then.
+        public var lastAnswer: Date?
+
+        /// Makes the part that is known from the handshake.
+        public init(negotiated: Bool, localMode: String) {
+            self.negotiated = negotiated
+            self.localMode = localMode
+        }
+
+        private enum CodingKeys: String, CodingKey {
+            case negotiated
+            case localMode = "local_mode"
+            case peerMode = "peer_mode"
+            case roundTrip = "rtt_ms"
+            case sent, answered, lost
+            case lastAnswer = "last_answer"
+        }
+    }
+
+    /// How large a packet the path carries towards the peer.
+    public struct PathMTU: Codable, Sendable, Equatable {
+        /// The largest IP packet in bytes, headers included.
+        public var out: Int
+        /// `base`, `searching`, `complete`, `error`, or `disabled` where the peer answers no heartbeats.
+        public var state: String
+        /// Probes sent.
+        public var probes: UInt64
+        /// The largest plaintext datagram that goes in one packet, in bytes.
+        public var maximumDatagram: Int
+
+        /// Puts it together.
+        public init(out: Int, state: String, probes: UInt64, maximumDatagram: Int) {
+            self.out = out
+            self.state = state
+            self.probes = probes
+            self.maximumDatagram = maximumDatagram
+        }
+
+        private enum CodingKeys: String, CodingKey {
+            case out, state, probes
+            case maximumDatagram = "max_datagram"
+        }
+    }
+
     /// Names the association as long as it lives; not reused while the daemon runs.
     public var id: String
     /// The name of its tunnel in the config.
@@ -84,6 +161,10 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
     public var replayed: UInt64
     /// Records whose authentication failed.
     public var authenticationFailures: UInt64
+    /// What heartbeats say of the peer. Absent until established.
+    public var heartbeat: Heartbeat?
+    /// How large a packet the path carries. Absent until established.
+    public var pathMTU: PathMTU?
     /// Flows that use it; 1 in plain mode.
     public var flows: Int
 
@@ -115,6 +196,8 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
         case handshakeMilliseconds = "handshake_ms"
         case resumed, datagrams, bytes, dropped, replayed
         case authenticationFailures = "auth_failures"
+        case heartbeat
+        case pathMTU = "path_mtu"
         case flows
     }
 }

@@ -11,57 +11,24 @@
 
 public import Wire
 
-/// How and why an association came to its end.
-public enum AssociationEnd: Hashable, Sendable {
-    /// The handshake gave no keys.
-    case handshakeFailed(HandshakeFailure)
-    /// The peer sent close_notify.
-    case closedByPeer
-    /// The peer sent a fatal alert under the association's keys.
-    case alert(Alert.Description)
-    /// This end closed it.
-    case closed
-    /// Every sequence number has been used.
-    case exhausted
-}
-
-/// What an association has carried since its handshake.
-public struct AssociationCounters: Sendable {
-    /// Datagrams of plaintext sent to the peer.
-    public var datagramsOut: UInt64 = 0
-    /// Their bytes.
-    public var bytesOut: UInt64 = 0
-    /// Datagrams of plaintext received from the peer.
-    public var datagramsIn: UInt64 = 0
-    /// Their bytes.
-    public var bytesIn: UInt64 = 0
-    /// What came from the peer, or was to go to it, and was dropped.
-    public var drops = DropCounters()
-
-    /// All zero.
-    public init() {}
-}
-
-/// What an established association is known by.
-public struct AssociationDescription: Hashable, Sendable {
-    /// Who the peer has proven to be.
-    public var peer: PeerIdentity
-    /// The cipher suite by OpenSSL's name.
-    public var cipherSuite: String
-    /// Whether it resumed an earlier session.
-    public var isResumed: Bool
-    /// From the first flight to the keys.
-    public var handshakeDuration: Duration
-}
-
 /// One association. Used from one thread; its methods never call back except into the closures handed to them.
 public final class Association<Engine: HandshakeEngine> {
     /// What has changed and is told once.
     public enum Event: Sendable {
         /// The handshake is done; data flows once the owner has called ``Association/accept(now:deliver:)``.
         case established(AssociationDescription)
+        /// The path MTU is another than before, or known at all: then there is none before.
+        case pathMTUChanged(PathMTU, from: Int?)
         /// The association is over.
         case ended(AssociationEnd)
+    }
+
+    /// A datagram to send besides those of data.
+    public struct Transmit: Equatable, Sendable {
+        /// The whole datagram.
+        public var datagram: [UInt8]
+        /// Whether IP may fragment it; a probe of the path MTU it must not.
+        public var mayFragment: Bool
     }
 
     /// What it has carried.
@@ -77,17 +44,27 @@ public final class Association<Engine: HandshakeEngine> {
     private var finalFlight: FinalFlightKeeper?
     /// Nil once the owner has accepted the peer.
     private var early: EarlyRecords? = EarlyRecords()
+    private var path: PathKeeper?
+    private let pathSettings: PathSettings
+    private let headers: Int
+    private let seed: UInt64
     private var datagramSize: Int
     private var hasIgnoredHelloRequest = false
     private var hasRefusedRenegotiation = false
-    private var transmits: [[UInt8]] = []
+    private var transmits: [Transmit] = []
     private var events: [Event] = []
 
     /// Begins with an engine that has not been used. At the client, ``start(now:)`` is called next; a server waits for
     /// the ClientHello. `maximumTimeouts` is how many times a flight may go unanswered, doubling from 1 s, before
-    /// the attempt is given up.
-    public init(engine: Engine, maximumTimeouts: Int = 6, now: Instant) {
+    /// the attempt is given up. `headers` are the bytes of the IP and UDP headers towards the peer, `seed` is for padding.
+    public init(
+        engine: Engine, path: PathSettings = PathSettings(), headers: Int = 28, seed: UInt64 = 0,
+        maximumTimeouts: Int = 6, now: Instant
+    ) {
         datagramSize = engine.datagramSize
+        pathSettings = path
+        self.headers = headers
+        self.seed = seed
         handshake = HandshakeSupervisor(engine: engine, maximumTimeouts: maximumTimeouts, now: now)
     }
 
@@ -99,10 +76,26 @@ public final class Association<Engine: HandshakeEngine> {
 
     /// When ``handleTimeout(now:)`` has to be called next; nil when only the peer or the application can change
     /// anything.
-    public var deadline: Instant? { handshake?.deadline ?? finalFlight?.deadline }
+    public var deadline: Instant? {
+        if let handshake { return handshake.deadline }
+        guard let flight = finalFlight?.deadline else { return path?.deadline }
+        return path?.deadline.map { min($0, flight) } ?? flight
+    }
 
     /// Bytes that a sealed datagram is longer than its plaintext; 0 unless established.
     public var overhead: Int { records?.overhead ?? 0 }
+
+    /// The most plaintext bytes that reach the peer in one packet, as far as is known.
+    public var maximumDatagram: Int { path?.maximumDatagram ?? 0 }
+
+    /// Whether ``maximumDatagram`` is known as well as it can be, or a search is still going on.
+    public var isPathSettled: Bool { path?.isSettled ?? false }
+
+    /// What is known of the path's MTU once the association is established.
+    public var pathMTU: PathMTU? { path?.pathMTU }
+
+    /// What has come of heartbeats; nil where the peer takes no part.
+    public var heartbeat: HeartbeatStatistics? { path?.monitor?.statistics }
 
     // MARK: Input
 
@@ -141,11 +134,27 @@ public final class Association<Engine: HandshakeEngine> {
     public func handleTimeout(now: Instant) {
         if let progress = handshake?.handleTimeout(now: now) {
             proceed(progress, now: now)
-        } else if let due = finalFlight?.deadline, now >= due {
+            return
+        }
+        if let due = finalFlight?.deadline, now >= due {
             repeatFinalFlight()
             finalFlight?.rearm(now)
             needsAttention = true
         }
+        if let due = path?.deadline, now >= due { follow(path?.handleTimeout(now: now) ?? []) }
+    }
+
+    /// Takes the word of ICMP, or of the local interface, that no IP packet of more than `size` bytes gets through.
+    public func handlePathHint(_ size: Int, now: Instant) {
+        follow(path?.handleHint(size, now: now) ?? [])
+    }
+
+    /// Takes the interface's refusal of a datagram as too large. Answers whether it may have been a
+    /// probe of the path MTU, whose refusal is an answer rather than a drop.
+    public func handleRefusal(now: Instant) -> Bool {
+        guard let actions = path?.handleRefusal(now: now) else { return false }
+        follow(actions)
+        return true
     }
 
     /// Seals one datagram of application data at the start of `buffer`, which must have room for ``overhead`` more
@@ -165,6 +174,7 @@ public final class Association<Engine: HandshakeEngine> {
         }
         counters.datagramsOut &+= 1
         counters.bytesOut &+= UInt64(plaintext.byteCount)
+        path?.sent(length)
         return length
     }
 
@@ -186,14 +196,20 @@ public final class Association<Engine: HandshakeEngine> {
     // MARK: Output
 
     /// The next datagram of a handshake, an alert or a repeated flight; data never comes this way.
-    public func pollTransmit() -> [UInt8]? {
-        if !transmits.isEmpty { return transmits.removeFirst() }
-        return handshake?.pollTransmit()
+    public func pollTransmit() -> Transmit? {
+        if let first = transmits.first {
+            // The last one takes the array's memory with it: thousands of associations have nothing to send.
+            if transmits.count == 1 { transmits = [] } else { transmits.removeFirst() }
+            return first
+        }
+        return handshake?.pollTransmit().map { Transmit(datagram: $0, mayFragment: true) }
     }
 
     /// The next thing to tell.
     public func pollEvent() -> Event? {
-        events.isEmpty ? nil : events.removeFirst()
+        guard let first = events.first else { return nil }
+        if events.count == 1 { events = [] } else { events.removeFirst() }
+        return first
     }
 
     // MARK: Records
@@ -233,6 +249,7 @@ public final class Association<Engine: HandshakeEngine> {
             counters.drops.add(reason)
         case .plaintext(let range):
             // From here on the record is the peer's word.
+            path?.heard(now)
             if header.type == .applicationData {
                 finalFlight = nil
                 counters.datagramsIn &+= 1
@@ -278,6 +295,12 @@ public final class Association<Engine: HandshakeEngine> {
             } else {
                 refuseRenegotiation(message.type)
             }
+        case .heartbeat:
+            if let actions = path?.receive(content, now: now) {
+                follow(actions)
+            } else {
+                counters.drops.add(.heartbeat)
+            }
         default:
             counters.drops.add(.contentType)
         }
@@ -307,7 +330,7 @@ public final class Association<Engine: HandshakeEngine> {
         guard let done = handshake else { return }
         datagramSize = done.datagramSize
         // The engine goes here, so its last datagrams are taken first.
-        while let datagram = done.pollTransmit() { transmits.append(datagram) }
+        while let datagram = done.pollTransmit() { transmit(datagram) }
         handshake = nil
         switch progress {
         case .waiting:
@@ -316,11 +339,15 @@ public final class Association<Engine: HandshakeEngine> {
             discardEarly()
             events.append(.ended(.handshakeFailed(failure)))
         case .established(let result):
-            records = RecordLayer(result)
+            let layer = RecordLayer(result)
+            path = PathKeeper(
+                pathSettings, headers: headers, overhead: layer.overhead, peerMode: result.peerHeartbeatMode,
+                seed: seed, now: now)
+            records = layer
             finalFlight = result.finalFlight.map { FinalFlightKeeper($0, isTimed: result.isResumed, now: now) }
             let description = AssociationDescription(
                 peer: result.peer, cipherSuite: result.cipherSuite, isResumed: result.isResumed,
-                handshakeDuration: now - done.startedAt)
+                handshakeDuration: now - done.startedAt, peerHeartbeatMode: result.peerHeartbeatMode)
             self.description = description
             events.append(.established(description))
         }
@@ -328,12 +355,32 @@ public final class Association<Engine: HandshakeEngine> {
 
     private func repeatFinalFlight() {
         guard var records else { return }
-        transmits += finalFlight?.repeated(by: &records, datagramSize: datagramSize) ?? []
+        for datagram in finalFlight?.repeated(by: &records, datagramSize: datagramSize) ?? [] { transmit(datagram) }
         self.records = records
     }
 
+    private func follow(_ actions: [PathKeeper.Action]) {
+        guard !actions.isEmpty else { return }
+        needsAttention = true
+        for action in actions {
+            switch action {
+            case .send(let content, let mayFragment):
+                guard let datagram = records?.datagram(.heartbeat, content) else { continue }
+                transmit(datagram, mayFragment: mayFragment)
+            case .pathMTUChanged(let before):
+                if let pathMTU { events.append(.pathMTUChanged(pathMTU, from: before)) }
+            case .dead:
+                end(.unanswered)
+            }
+        }
+    }
+
+    private func transmit(_ datagram: [UInt8], mayFragment: Bool = true) {
+        transmits.append(Transmit(datagram: datagram, mayFragment: mayFragment))
+    }
+
     private func send(_ alert: Alert) {
-        if let datagram = records?.datagram(.alert, alert.bytes) { transmits.append(datagram) }
+        if let datagram = records?.datagram(.alert, alert.bytes) { transmit(datagram) }
     }
 
     private func close(with alert: Alert, because reason: AssociationEnd) {
@@ -346,6 +393,7 @@ public final class Association<Engine: HandshakeEngine> {
         handshake = nil
         records = nil
         finalFlight = nil
+        path = nil
         discardEarly()
         needsAttention = true
         events.append(.ended(reason))

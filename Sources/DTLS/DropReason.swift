@@ -38,6 +38,8 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
     case sendBuffer
     /// The kernel or the network would not take it to where it goes.
     case unreachable
+    /// A heartbeat that is malformed, was not asked for, or comes too often.
+    case heartbeat
     /// The kernel cut it short, because it came with more than the receive buffer holds.
     case truncated
 
@@ -62,6 +64,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
         case .closed: "closed"
         case .sendBuffer: "send_buffer"
         case .unreachable: "unreachable"
+        case .heartbeat: "heartbeat"
         case .truncated: "truncated"
         }
     }
@@ -69,7 +72,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
 
 /// Counters of drops by reason.
 public struct DropCounters: Sendable {
-    private var counts = [19 of UInt64](repeating: 0)
+    private var counts = [20 of UInt64](repeating: 0)
 
     /// All zero.
     public init() {}

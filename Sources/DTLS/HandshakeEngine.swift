@@ -71,11 +71,13 @@ public struct HandshakeResult<Protection: RecordProtection> {
     public var cipherSuite: String
     /// Whether keys came from an earlier handshake's session.
     public var isResumed: Bool
+    /// What the peer said about heartbeats; nil unless both ends said something.
+    public var peerHeartbeatMode: HeartbeatMode?
 
     /// Puts a result together.
     public init(
         protection: Protection, nextSequence: UInt64, receivedSequences: [UInt64], finalFlight: FinalFlight?,
-        peer: PeerIdentity, cipherSuite: String, isResumed: Bool
+        peer: PeerIdentity, cipherSuite: String, isResumed: Bool, peerHeartbeatMode: HeartbeatMode? = nil
     ) {
         self.protection = protection
         self.nextSequence = nextSequence
@@ -84,6 +86,7 @@ public struct HandshakeResult<Protection: RecordProtection> {
         self.peer = peer
         self.cipherSuite = cipherSuite
         self.isResumed = isResumed
+        self.peerHeartbeatMode = peerHeartbeatMode
     }
 }
 

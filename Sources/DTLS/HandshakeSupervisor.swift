@@ -4,7 +4,7 @@
 import Wire
 
 /// Runs one ``HandshakeEngine`` from its first flight to keys or failure.
-struct HandshakeSupervisor<Engine: HandshakeEngine> {
+final class HandshakeSupervisor<Engine: HandshakeEngine> {
     /// When it was begun.
     let startedAt: Instant
 
@@ -36,13 +36,13 @@ struct HandshakeSupervisor<Engine: HandshakeEngine> {
     /// The next datagram to send.
     func pollTransmit() -> [UInt8]? { engine.pollTransmit() }
 
-    mutating func start(now: Instant) -> HandshakeProgress<Engine.Protection> {
+    func start(now: Instant) -> HandshakeProgress<Engine.Protection> {
         arm(engine.start(), now: now)
     }
 
     /// Takes one record. What must not reach the engine is kept, judged or dropped here: an unexpected type, and an
     /// authentic one of another kind even more so, would end OpenSSL's handshake.
-    mutating func receive(
+    func receive(
         _ record: borrowing RawSpan, header: RecordHeader, now: Instant, drops: inout DropCounters
     ) -> HandshakeProgress<Engine.Protection> {
         switch (header.number.epoch, header.type) {
@@ -75,7 +75,7 @@ struct HandshakeSupervisor<Engine: HandshakeEngine> {
     }
 
     /// Does what is due at ``deadline``.
-    mutating func handleTimeout(now: Instant) -> HandshakeProgress<Engine.Protection> {
+    func handleTimeout(now: Instant) -> HandshakeProgress<Engine.Protection> {
         if let suspicion, now >= suspicion.believeAt {
             return .failed(
                 HandshakeFailure(
@@ -87,7 +87,7 @@ struct HandshakeSupervisor<Engine: HandshakeEngine> {
         return repeatFlight(now)
     }
 
-    private mutating func repeatFlight(_ now: Instant) -> HandshakeProgress<Engine.Protection> {
+    private func repeatFlight(_ now: Instant) -> HandshakeProgress<Engine.Protection> {
         // OpenSSL's timer follows the wall clock. If that still shows a wait where the monotonic clock shows none, it
         // has been set back, and the flight would be repeated who knows when: a fresh handshake is quicker.
         if let left = engine.retransmission {
@@ -103,7 +103,7 @@ struct HandshakeSupervisor<Engine: HandshakeEngine> {
         return arm(engine.handleTimeout(), now: now)
     }
 
-    private mutating func arm(
+    private func arm(
         _ progress: HandshakeProgress<Engine.Protection>, now: Instant
     ) -> HandshakeProgress<Engine.Protection> {
         guard case .waiting = progress else { return progress }
@@ -118,7 +118,7 @@ struct HandshakeSupervisor<Engine: HandshakeEngine> {
         return progress
     }
 
-    private mutating func suspect(_ record: borrowing RawSpan, now: Instant, drops: inout DropCounters) {
+    private func suspect(_ record: borrowing RawSpan, now: Instant, drops: inout DropCounters) {
         guard let content = record.slice(at: RecordHeader.size, count: record.byteCount - RecordHeader.size),
             let alert = Alert(content)
         else { return drops.add(.malformed) }

@@ -7,8 +7,8 @@ public struct ReplayWindow: Sendable {
     /// How far behind the newest number a record may come and still be told from a replay.
     public static let size: UInt64 = (blockCount - 1) * 64
 
-    private static let blockCount: UInt64 = 32
-    private var blocks = [32 of UInt64](repeating: 0)
+    private static let blockCount: UInt64 = 17
+    private var blocks = [17 of UInt64](repeating: 0)
     private var newest: UInt64 = 0
     private var isEmpty = true
 

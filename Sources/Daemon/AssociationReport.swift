@@ -33,9 +33,50 @@ extension WorkerReport {
             for reason in DropReason.allCases where counters.drops[reason] > 0 {
                 status.dropped[reason.name] = counters.drops[reason]
             }
+            status.heartbeat = heartbeat(of: association, plan, at: takenAt)
+            if let path = association.pathMTU, let maximum = association.maximumDatagram {
+                status.pathMTU = .init(
+                    out: path.current, state: path.state.rawValue, probes: path.probes, maximumDatagram: maximum)
+            }
             status.replayed = counters.drops[.replayed]
             status.authenticationFailures = counters.drops[.notAuthentic]
             return status
+        }
+    }
+}
+
+extension WorkerReport {
+    private func heartbeat(
+        of association: AssociationSnapshot, _ plan: TunnelPlan, at takenAt: Date
+    ) -> AssociationStatus.Heartbeat? {
+        guard let description = association.description else { return nil }
+        var heartbeat = AssociationStatus.Heartbeat(
+            negotiated: description.peerHeartbeatMode != nil, localMode: plan.path.settings.heartbeat.mode.name)
+        heartbeat.peerMode = description.peerHeartbeatMode?.name
+        guard let statistics = association.heartbeat else { return heartbeat }
+        heartbeat.sent = statistics.sent
+        heartbeat.answered = statistics.answered
+        heartbeat.lost = statistics.lost
+        heartbeat.lastAnswer = statistics.lastAnswer.map {
+            takenAt.addingTimeInterval(-Double((self.takenAt - $0).nanoseconds) / 1e9)
+        }
+        if let last = statistics.lastRoundTrip, let minimum = statistics.minimumRoundTrip,
+            let mean = statistics.meanRoundTrip
+        {
+            heartbeat.roundTrip = .init(
+                last: Double(last.nanoseconds) / 1e6, min: Double(minimum.nanoseconds) / 1e6,
+                mean: Double(mean.nanoseconds) / 1e6)
+        }
+        return heartbeat
+    }
+}
+
+extension HeartbeatMode {
+    /// RFC 6520's name.
+    fileprivate var name: String {
+        switch self {
+        case .peerAllowedToSend: "peer_allowed_to_send"
+        case .peerNotAllowedToSend: "peer_not_allowed_to_send"
         }
     }
 }

@@ -4,6 +4,7 @@
 import Configuration
 import Glibc
 import OpenSSL
+import Wire
 
 /// Reads the files of all tunnels.
 struct Credentials {
@@ -49,6 +50,7 @@ struct Credentials {
         options.requiresPeerCertificate = tunnel.role == .client || tunnel.requireClientCertificate
         options.ciphers = tunnel.ciphers.joined(separator: ":")
         options.requiresExtendedMasterSecret = tunnel.requireExtendedMasterSecret
+        options.heartbeatMode = tunnel.heartbeat.answer ? .peerAllowedToSend : .peerNotAllowedToSend
         if let keyLog { options.keyLog = { keyLog.write($0) } }
         do {
             return try HandshakeContext(tunnel.role == .client ? .client : .server, options)

@@ -77,13 +77,14 @@ final class TunnelLog: Sendable {
                 ["event": "ended", "peer": "\(peer)"])
         case .unresolved(let name, let retryIn):
             say(.warning, "unresolved", "no address for \(name); next attempt in \(Self.text(retryIn))")
-        case .oversize(let sender, let byteCount):
-            say(
-                .warning, "oversize \(sender)",
-                """
-                dropped a datagram of \(byteCount) bytes from \(sender): a DTLS record carries at most \
-                \(RecordHeader.maximumPlaintextLength); make the application send smaller ones
-                """, ["event": "oversize"])
+        case .oversize(let sender, let byteCount, let fate):
+            tellOversize(sender, byteCount, fate)
+        case .pathMTUChanged(let peer, let path, let before, let maximumDatagram):
+            let change = before.map { "changed from \($0) to \(path.current)" } ?? "is \(path.current)"
+            log.write(
+                before == nil ? .debug : .info,
+                "path MTU to \(peer) \(change) (\(path.state.rawValue)): datagrams of up to \(maximumDatagram) bytes go in one packet",
+                ["event": "path_mtu", "peer": "\(peer)", "path_mtu": "\(path.current)"])
         case .expired(let endpoint):
             log.write(.debug, "flow of \(endpoint) expired", ["event": "expired", "flow": "\(endpoint)"])
         case .limit(let limit, let evicted):
@@ -96,6 +97,23 @@ final class TunnelLog: Sendable {
         case .noSocket(let remote):
             say(.error, "socket", "cannot open a socket to \(remote): out of file descriptors, or no route to it")
         }
+    }
+
+    private func tellOversize(_ sender: Endpoint, _ byteCount: Int, _ fate: DatagramFate) {
+        let (what, limit) =
+            switch fate {
+            case .whole: ("carried", byteCount)
+            case .fragmented(let limit): ("fragmented", limit)
+            case .dropped(let limit): ("dropped", limit)
+            }
+        // Of the datagrams alone, the subject makes one line a flow and minute.
+        let reason =
+            limit == RecordHeader.maximumPlaintextLength
+            ? "a DTLS record carries at most" : "one packet of the path carries"
+        say(
+            .warning, "oversize \(sender)",
+            "\(what) a datagram of \(byteCount) bytes from \(sender): \(reason) \(limit); make the application send at most that",
+            ["event": "oversize"])
     }
 
     private func say(
@@ -118,6 +136,7 @@ final class TunnelLog: Sendable {
         case .alert(let alert): "the peer sent alert \(alert)"
         case .closed: "closed by this end"
         case .exhausted: "all sequence numbers are used"
+        case .unanswered: "the peer is gone: it answers no heartbeats"
         }
     }
 }

@@ -46,6 +46,18 @@ struct TunnelPlan: Sendable {
         }
     }
 
+    var path: TunnelPath {
+        let heartbeat = settings.heartbeat
+        let mtu = settings.mtu
+        let path = PathSettings(
+            heartbeat: HeartbeatSettings(
+                interval: heartbeat.interval, timeout: heartbeat.timeout, retries: heartbeat.retries,
+                answers: heartbeat.answer),
+            pathMTU: PathMTUSettings(
+                discover: mtu.discover, minimum: mtu.minimum, maximum: mtu.maximum, interval: mtu.interval))
+        return TunnelPath(settings: path, oversize: settings.oversize == .fragment ? .fragment : .drop)
+    }
+
     /// Where the datagrams go.
     var target: ForwardTarget {
         switch settings.forward.value.host {

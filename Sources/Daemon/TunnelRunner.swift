@@ -39,7 +39,8 @@ final class TunnelRunner {
             let name = PeerName(plan.serverName)
             core = .client(
                 ClientTunnel(
-                    target: plan.target, limits: plan.limits, policy: plan.policy, access: plan.access, output: sockets,
+                    target: plan.target, limits: plan.limits, policy: plan.policy, access: plan.access,
+                    path: plan.path, output: sockets,
                     seed: seed
                 ) { datagramSize in
                     log.engine { () throws(OpenSSLError) in
@@ -50,8 +51,9 @@ final class TunnelRunner {
             let verified = plan.settings.cookieExchange
             core = .server(
                 ServerTunnel(
-                    target: plan.target, limits: plan.limits, access: plan.access, cookieExchange: verified,
-                    firstKey: try CookieKey(), output: sockets, now: now, makeKey: { try? CookieKey() }
+                    target: plan.target, limits: plan.limits, access: plan.access, path: plan.path,
+                    cookieExchange: verified,
+                    firstKey: try CookieKey(), output: sockets, seed: seed, now: now, makeKey: { try? CookieKey() }
                 ) { datagramSize in
                     log.engine { () throws(OpenSSLError) in
                         try OpenSSLHandshake(server: context, cookieVerified: verified, datagramSize: datagramSize)
@@ -91,6 +93,25 @@ final class TunnelRunner {
         log.refused(by: socket.remoteEndpoint)
     }
 
+    /// Takes what ICMP has said about the path from the shared socket. That a stranger who was answered is not there is
+    /// no news.
+    func readSharedErrors() {
+        readErrors(of: sockets.shared) { error, now in
+            guard let size = error.packetSize, case .server(let tunnel) = core else { return }
+            tunnel.handlePathHint(size, peer: error.destination, now: now)
+        }
+    }
+
+    /// Takes what ICMP has said about the path from a flow's own socket.
+    func readFlowErrors(_ index: Int32, generation: UInt16) {
+        guard let (flow, socket) = sockets.socket(of: index, generation: generation) else { return }
+        readErrors(of: socket) { error, now in
+            guard let size = error.packetSize else { return log.refused(by: socket.remoteEndpoint) }
+            guard case .client(let tunnel) = core else { return }
+            tunnel.handlePathHint(size, flow: flow, now: now)
+        }
+    }
+
     /// Takes the answer to a resolution.
     func handleAddresses(_ addresses: [Endpoint], now: Instant) {
         switch core {
@@ -109,10 +130,18 @@ final class TunnelRunner {
 
     /// Sends what waits, counts what could not be sent, and logs what has happened.
     func flush() {
-        for failed in sockets.flush() {
-            switch core {
-            case .client(let tunnel): tunnel.handleSendFailure(failed.flow, failed.failure, count: failed.count)
-            case .server(let tunnel): tunnel.handleSendFailure(failed.flow, failed.failure, count: failed.count)
+        // A refused probe of the path MTU is answered with a smaller one, which is to leave too; sizes only shrink.
+        while true {
+            let failures = sockets.flush()
+            guard !failures.isEmpty else { break }
+            let now = Instant(nanoseconds: MonotonicClock.now)
+            for failed in failures {
+                switch core {
+                case .client(let tunnel):
+                    tunnel.handleSendFailure(failed.flow, failed.failure, count: failed.count, now: now)
+                case .server(let tunnel):
+                    tunnel.handleSendFailure(failed.flow, failed.failure, count: failed.count, now: now)
+                }
             }
         }
         switch core {
@@ -153,6 +182,14 @@ final class TunnelRunner {
         }
     }
 
+    private func readErrors(of socket: UDPSocket, _ body: (UDPSocket.PathError, _ now: Instant) -> Void) {
+        // Whoever can make ICMP messages must not keep the worker here.
+        for _ in 0..<Self.errorsInARow {
+            guard let error = socket.nextPathError() else { return }
+            body(error, Instant(nanoseconds: MonotonicClock.now))
+        }
+    }
+
     private func countTruncated() {
         guard received.truncated != truncated else { return }
         // The batch is the worker's and counts for all of its tunnels, one of which reads at a time.
@@ -165,4 +202,5 @@ final class TunnelRunner {
     }
 
     private static let batchesInARow = 8
+    private static let errorsInARow = 64
 }

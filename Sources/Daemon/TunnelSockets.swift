@@ -63,6 +63,7 @@ final class TunnelSockets: DatagramOutput {
             var options = UDPSocket.Options.perFlow
             options.receiveBufferBytes = Self.flowBufferBytes
             options.sendBufferBytes = Self.flowBufferBytes
+            options.pathErrors = fragmentation != .allowed
             let socket = try UDPSocket.connected(to: remote, options: options)
             try socket.setFragmentation(fragmentation)
             try poller.add(socket.descriptor, token: PollToken.flow(flow, tunnel: number).rawValue)
@@ -84,23 +85,26 @@ final class TunnelSockets: DatagramOutput {
         entry.socket.close()
     }
 
-    func send(_ flow: FlowID, maximum: Int, write: (inout MutableRawSpan) -> Int?) {
+    func send(_ flow: FlowID, maximum: Int, mayFragment: Bool, write: (inout MutableRawSpan) -> Int?) {
         guard Int(flow.index) < flowSockets.count, let entry = flowSockets[Int(flow.index)],
             entry.generation == flow.generation
         else {
             failures.append(Failure(flow: flow, failure: .unreachable, count: 1))
             return
         }
-        batch.append(on: entry.socket, token: UInt32(bitPattern: flow.index), maximum: maximum, write: write)
+        batch.append(
+            on: entry.socket, token: UInt32(bitPattern: flow.index), mayFragment: mayFragment, maximum: maximum,
+            write: write)
     }
 
     func sendShared(
-        _ flow: FlowID?, to destination: Endpoint, from source: IPAddress, maximum: Int,
+        _ flow: FlowID?, to destination: Endpoint, from source: IPAddress, maximum: Int, mayFragment: Bool,
         write: (inout MutableRawSpan) -> Int?
     ) {
         batch.append(
             on: shared, to: destination, from: source.isUnspecified ? nil : source,
-            token: flow.map { UInt32(bitPattern: $0.index) } ?? .max, maximum: maximum, write: write)
+            token: flow.map { UInt32(bitPattern: $0.index) } ?? .max, mayFragment: mayFragment, maximum: maximum,
+            write: write)
     }
 
     func resolve() { startResolving() }

@@ -88,9 +88,13 @@ final class Worker {
                     reported = nil
                     if !handleMessages() { isRunning = false }
                 case .shared(let tunnel):
-                    attend(Int(tunnel), after: &reported)?.readShared()
+                    let runner = attend(Int(tunnel), after: &reported)
+                    if poller.hasError { runner?.readSharedErrors() }
+                    runner?.readShared()
                 case .flow(let index, let generation, let tunnel):
-                    attend(Int(tunnel), after: &reported)?.readFlow(index, generation: generation)
+                    let runner = attend(Int(tunnel), after: &reported)
+                    if poller.hasError { runner?.readFlowErrors(index, generation: generation) }
+                    runner?.readFlow(index, generation: generation)
                 }
             }
             reported?.flush()
@@ -150,13 +154,14 @@ final class Worker {
         var options = UDPSocket.Options()
         options.reusePort = !isAlone
         options.packetInfo = true
+        options.pathErrors = plan.settings.role == .server
         let shared = try UDPSocket.bound(to: plan.settings.listen.value, options: options)
-        let limit: UDPSocket.Fragmentation = plan.settings.oversize == .fragment ? .allowed : .forbidden
-        // The limit is the DTLS side's: what the applications exchange with culvert is theirs to size.
+        // On the DTLS side every packet says that it must not be fragmented, so that the path MTU shows; the exceptions are
+        // made datagram by datagram. What applications exchange with culvert is theirs to size.
         let isServer = plan.settings.role == .server
-        try shared.setFragmentation(isServer ? limit : .allowed)
+        try shared.setFragmentation(isServer ? .probe : .allowed)
         return try TunnelSockets(
-            number: number, shared: shared, poller: poller, batch: batch, fragmentation: isServer ? .allowed : limit,
+            number: number, shared: shared, poller: poller, batch: batch, fragmentation: isServer ? .allowed : .probe,
             startResolving: startResolving)
     }
 }

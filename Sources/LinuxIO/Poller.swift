@@ -17,6 +17,9 @@ internal import Glibc
         public static let writable = Interest(rawValue: 2)
     }
 
+    /// Within `wait`'s body: whether the descriptor has an error waiting, such as a socket's path errors.
+    public private(set) var hasError = false
+
     private let epoll: OwnedDescriptor
     private let events: UnsafeMutablePointer<epoll_event>
     private let capacity: Int
@@ -59,7 +62,10 @@ internal import Glibc
         let result = poll(nanoseconds.map { max($0, 0) } ?? -1)
         if result == -EINTR { return 0 }
         guard result >= 0 else { throw SystemError(-result, "epoll_wait") }
-        for index in 0..<Int(result) { body(unsafe events[index].data.u64) }
+        for index in 0..<Int(result) {
+            hasError = unsafe events[index].events & EPOLLERR.rawValue != 0
+            body(unsafe events[index].data.u64)
+        }
         return Int(result)
     }
 

@@ -100,6 +100,7 @@ public struct SendStatistics: Equatable, Sendable {
     ///   - destination: where to; nil for the peer of a connected socket.
     ///   - source: the local address to send from, as `ReceiveBatch` reported it; nil or `::` leaves it to the system.
     ///   - token: what a failure is reported under.
+    ///   - mayFragment: whether IP may cut this datagram into pieces although the socket forbids it.
     ///   - maximum: how many bytes `write` gets. They are not zeroed.
     ///   - write: answers the length of the datagram, 0 being a legal one, or nil for none. It must not use the batch.
     /// - Returns: whether a datagram was queued. None is when `write` answers nil or more than it was given, or when
@@ -107,13 +108,16 @@ public struct SendStatistics: Equatable, Sendable {
     @discardableResult
     public func append(
         on socket: UDPSocket, to destination: Endpoint? = nil, from source: IPAddress? = nil, token: UInt32,
-        maximum: Int, write: (inout MutableRawSpan) -> Int?
+        mayFragment: Bool = false, maximum: Int, write: (inout MutableRawSpan) -> Int?
     ) -> Bool {
         guard maximum >= 0, maximum <= arenaBytes else { return false }
         if arenaBytes - used < maximum { transmit() }
         var space = unsafe MutableRawSpan(_unsafeStart: arena + used, byteCount: maximum)
         guard let length = write(&space), length >= 0, length <= maximum else { return false }
-        enqueue(Key(socket.descriptor, destination, source), family: socket.family, length: length, token: token)
+        // Datagrams that may be fragmented go apart from those that may not, and only where the socket makes a difference.
+        let exception = mayFragment && socket.currentFragmentation != .allowed ? socket.currentFragmentation : nil
+        let key = Key(socket.descriptor, destination, source, exception?.value)
+        enqueue(key, family: socket.family, length: length, token: token)
         return true
     }
 
@@ -128,9 +132,8 @@ public struct SendStatistics: Equatable, Sendable {
         unsafe datagram.withUnsafeBytes { bytes in
             unsafe UnsafeMutableRawBufferPointer(start: arena + used, count: bytes.count).copyMemory(from: bytes)
         }
-        enqueue(
-            Key(socket.descriptor, destination, source), family: socket.family, length: datagram.byteCount, token: token
-        )
+        let key = Key(socket.descriptor, destination, source, nil)
+        enqueue(key, family: socket.family, length: datagram.byteCount, token: token)
         return true
     }
 
@@ -155,13 +158,16 @@ public struct SendStatistics: Equatable, Sendable {
         var isNamed: Bool
         var destination: Endpoint
         var source: IPAddress
+        /// For datagrams that may be fragmented: the setting that the socket has for all others; -1 for those.
+        var restored: CInt
 
-        init(_ descriptor: CInt, _ destination: Endpoint?, _ source: IPAddress?) {
+        init(_ descriptor: CInt, _ destination: Endpoint?, _ source: IPAddress?, _ restored: CInt?) {
             let unspecified = IPAddress(high: 0, low: 0)
             self.descriptor = descriptor
             isNamed = destination != nil
             self.destination = destination ?? Endpoint(address: unspecified, port: 0)
             self.source = source ?? unspecified
+            self.restored = restored ?? -1
         }
 
         var hash: Int {
@@ -176,13 +182,14 @@ public struct SendStatistics: Equatable, Sendable {
                 && destination.address.low == other.destination.address.low
                 && destination.address.high == other.destination.address.high
                 && destination.scope == other.destination.scope
-                && source.low == other.source.low && source.high == other.source.high
+                && source.low == other.source.low && source.high == other.source.high && restored == other.restored
         }
     }
 
     /// A message in the making.
     private struct Entry {
         var key: Key
+        var family: CInt
         var segments: Int
         /// The bytes of each datagram but the last, which may have fewer.
         var segmentSize: Int
@@ -276,7 +283,8 @@ public struct SendStatistics: Equatable, Sendable {
             msg_control: controlBytes > 0 ? control : nil, msg_controllen: controlBytes, msg_flags: 0)
         unsafe (entries + index).initialize(
             to: Entry(
-                key: key, segments: 1, segmentSize: length, bytes: length, isOpen: segmentation && length > 0,
+                key: key, family: family, segments: 1, segmentSize: length, bytes: length,
+                isOpen: segmentation && length > 0,
                 controlBytes: controlBytes))
     }
 
@@ -297,21 +305,35 @@ public struct SendStatistics: Equatable, Sendable {
             let descriptor = unsafe entries[next].key.descriptor
             if next >= end {
                 end = next + 1
-                while end < count, unsafe entries[end].key.descriptor == descriptor { end += 1 }
+                let restored = unsafe entries[next].key.restored
+                while end < count, unsafe entries[end].key.descriptor == descriptor,
+                    unsafe entries[end].key.restored == restored
+                { end += 1 }
+                if restored >= 0 { unsafe allowFragmentation(entries[next], true) }
             }
             let result = unsafe send(descriptor, messages: messages + next, count: end - next)
             if result > 0 {
                 for index in next..<next + result { sent(index) }
                 next += result
-            } else if retried != next, unsafe !entries[next].key.isNamed, Self.mayBeLeftOver(CInt(-result)) {
+            } else if retried != next, Self.mayBeLeftOver(CInt(-result)) {
                 retried = next
             } else {
                 next = failed(next, CInt(-result), runEnd: end)
+            }
+            if next == end, unsafe entries[end - 1].key.restored >= 0 {
+                unsafe allowFragmentation(entries[end - 1], false)
             }
         }
         count = 0
         used = 0
         flushes &+= 1
+    }
+
+    /// Lets IP fragment what a socket sends next, or has it as the socket's owner wants it again.
+    private func allowFragmentation(_ entry: Entry, _ isAllowed: Bool) {
+        let value = isAllowed ? UDPSocket.Fragmentation.allowed.value : entry.key.restored
+        statistics.systemCalls &+= 1
+        _ = culvert_set_path_mtu_discovery(entry.key.descriptor, entry.family, value)
     }
 
     private func send(_ descriptor: CInt, messages: UnsafeMutablePointer<culvert_message>, count: Int) -> Int {
@@ -328,8 +350,8 @@ public struct SendStatistics: Equatable, Sendable {
         if unsafe entry.pointee.segments > 1 { statistics.segmentedMessages &+= 1 }
     }
 
-    /// On a connected socket an error may be what ICMP has left behind for an earlier datagram; the system call that
-    /// reported it has cleared it and sent nothing, so the message deserves another try.
+    /// An error may be what ICMP has left behind for an earlier datagram, on a connected socket or on one that keeps path
+    /// errors; the system call that reported it has cleared it and sent nothing, so the message deserves another try.
     private static func mayBeLeftOver(_ code: CInt) -> Bool {
         switch code {
         case EAGAIN, ENOBUFS, EIO, EINVAL, EBADF: false
@@ -395,7 +417,7 @@ public struct SendStatistics: Equatable, Sendable {
 
     private func sendSingle(_ key: Key, _ message: UnsafeMutablePointer<culvert_message>) -> Int {
         let result = unsafe send(key.descriptor, messages: message, count: 1)
-        guard result < 0, !key.isNamed, Self.mayBeLeftOver(CInt(-result)) else { return result }
+        guard result < 0, Self.mayBeLeftOver(CInt(-result)) else { return result }
         return unsafe send(key.descriptor, messages: message, count: 1)
     }
 

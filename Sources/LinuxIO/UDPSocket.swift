@@ -17,6 +17,8 @@ public final class UDPSocket {
         public var packetInfo = false
         /// Whether the kernel may put datagrams of one sender together (UDP_GRO).
         public var coalescing = true
+        /// Whether what ICMP says of sent datagrams is kept for ``UDPSocket/nextPathError()``.
+        public var pathErrors = false
         /// Bytes of receive buffer to ask for; nil leaves the system's default. The system may give less.
         public var receiveBufferBytes: Int? = 7 << 20
         /// Bytes of send buffer to ask for; nil leaves the system's default. The system may give less.
@@ -43,12 +45,27 @@ public final class UDPSocket {
         /// It fails with EMSGSIZE when it is longer than the interface takes; what the kernel has learnt
         /// about the path is not heeded (RFC 8899 probes).
         case probe
+
+        /// IP_PMTUDISC_* for the system.
+        var value: CInt {
+            switch self {
+            case .allowed: IP_PMTUDISC_DONT
+            case .forbidden: IP_PMTUDISC_DO
+            case .probe: IP_PMTUDISC_PROBE
+            }
+        }
     }
 
     /// The file descriptor, for a `Poller`; -1 once closed.
     public var descriptor: CInt { openDescriptor }
-    /// Where the socket is bound to; the port is the real one even when 0 was asked for.
-    public private(set) var localEndpoint: Endpoint
+    /// Where the socket is bound to; the port is the real one even when 0 was asked for. Asks the system; `::` and 0
+    /// once closed.
+    public var localEndpoint: Endpoint {
+        var address = SocketAddress()
+        guard unsafe address.fill({ unsafe getsockname(openDescriptor, $0, $1) }) == 0, let endpoint = address.endpoint
+        else { return Endpoint(address: .anyIPv6, port: 0) }
+        return endpoint
+    }
     /// Where the socket is connected to, or nil.
     public let remoteEndpoint: Endpoint?
     /// AF_INET or AF_INET6.
@@ -56,6 +73,8 @@ public final class UDPSocket {
     // Not public: reading a public stored property costs a dynamic exclusivity check, and this one is read for
     // each datagram.
     private var openDescriptor: CInt
+    /// What holds for datagrams of which nothing else is said.
+    private(set) var currentFragmentation = Fragmentation.allowed
 
     /// Makes a socket that receives from anyone.
     ///
@@ -63,7 +82,6 @@ public final class UDPSocket {
     public static func bound(to local: Endpoint, options: Options = Options()) throws(SystemError) -> UDPSocket {
         let socket = try UDPSocket(family: local.family, remote: nil, options: options)
         try socket.bind(to: local)
-        try socket.learnLocalEndpoint()
         return socket
     }
 
@@ -74,7 +92,6 @@ public final class UDPSocket {
         let socket = try UDPSocket(family: remote.family, remote: remote, options: options)
         if let local { try socket.bind(to: local) }
         try socket.connect(to: remote)
-        try socket.learnLocalEndpoint()
         return socket
     }
 
@@ -89,16 +106,30 @@ public final class UDPSocket {
 
     /// Says what happens to datagrams that are too long, for both families where the socket speaks both.
     public func setFragmentation(_ fragmentation: Fragmentation) throws(SystemError) {
-        // IP_PMTUDISC_* and IPV6_PMTUDISC_* have the same values.
-        let value =
-            switch fragmentation {
-            case .allowed: IP_PMTUDISC_DONT
-            case .forbidden: IP_PMTUDISC_DO
-            case .probe: IP_PMTUDISC_PROBE
-            }
-        try set(CInt(IPPROTO_IP), IP_MTU_DISCOVER, value, "set IP_MTU_DISCOVER")
-        guard family == AF_INET6 else { return }
-        try set(CInt(IPPROTO_IPV6), IPV6_MTU_DISCOVER, value, "set IPV6_MTU_DISCOVER")
+        let result = culvert_set_path_mtu_discovery(openDescriptor, family, fragmentation.value)
+        guard result == 0 else { throw SystemError(-result, "set IP_MTU_DISCOVER") }
+        currentFragmentation = fragmentation
+    }
+
+    /// What ICMP, or the local interface, said of a datagram that was sent from here.
+    public struct PathError: Equatable, Sendable {
+        /// Where it was going.
+        public let destination: Endpoint
+        /// The errno, such as ECONNREFUSED.
+        public let code: CInt
+        /// The largest IP packet that would have gone on, where the datagram was too large.
+        public let packetSize: Int?
+    }
+
+    /// Takes the oldest report of ICMP that has not been taken; nil where there is none, or the socket keeps none. A
+    /// poller reports a socket as ready for as long as there are any.
+    public func nextPathError() -> PathError? {
+        var error = culvert_path_error()
+        guard unsafe culvert_next_path_error(openDescriptor, &error) == 1 else { return nil }
+        let address = IPAddress(high: error.destination.high, low: error.destination.low)
+        return PathError(
+            destination: Endpoint(address: address, port: error.destination.port, scope: error.destination.scope),
+            code: error.error, packetSize: error.packet_size > 0 ? Int(error.packet_size) : nil)
     }
 
     /// The path MTU in bytes, IP header included, that the kernel believes in; nil for a socket that is not connected.
@@ -122,7 +153,6 @@ public final class UDPSocket {
     private init(family: CInt, remote: Endpoint?, options: Options) throws(SystemError) {
         self.family = family
         remoteEndpoint = remote
-        localEndpoint = Endpoint(address: .anyIPv6, port: 0)
         openDescriptor = socket(family, CInt(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { throw .last("socket") }
         if options.reusePort { try set(SOL_SOCKET, SO_REUSEPORT, 1, "set SO_REUSEPORT") }
@@ -133,6 +163,10 @@ public final class UDPSocket {
         }
         if let bytes = options.receiveBufferBytes { ask(bytes, forced: SO_RCVBUFFORCE, plain: SO_RCVBUF) }
         if let bytes = options.sendBufferBytes { ask(bytes, forced: SO_SNDBUFFORCE, plain: SO_SNDBUF) }
+        if options.pathErrors {
+            let result = culvert_queue_path_errors(openDescriptor, family)
+            guard result == 0 else { throw SystemError(-result, "set IP_RECVERR") }
+        }
         // Kernels before 5.0 do not know it, and then each datagram comes by itself.
         if options.coalescing { try? set(CInt(IPPROTO_UDP), UDP_GRO, 1, "set UDP_GRO") }
     }
@@ -153,13 +187,6 @@ public final class UDPSocket {
         guard unsafe address.read({ unsafe Glibc.connect(descriptor, $0, $1) }) == 0 else {
             throw .last("connect", remote.description)
         }
-    }
-
-    private func learnLocalEndpoint() throws(SystemError) {
-        var address = SocketAddress()
-        guard unsafe address.fill({ unsafe getsockname(descriptor, $0, $1) }) == 0, let endpoint = address.endpoint
-        else { throw .last("getsockname") }
-        localEndpoint = endpoint
     }
 
     /// Only CAP_NET_ADMIN may pass the system's limit, and a smaller buffer is no reason to fail.

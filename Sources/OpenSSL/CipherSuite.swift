@@ -20,7 +20,7 @@ struct CipherSuite: Sendable {
             let name = unsafe SSL_CIPHER_get_name(cipher), let hash = unsafe SSL_CIPHER_get_handshake_digest(cipher),
             let digest = unsafe EVP_MD_get0_name(hash)
         else { return nil }
-        unsafe self.name = String(cString: name)
+        unsafe self.name = Self.interned(String(cString: name))
         unsafe self.digest = String(cString: digest)
         isPreShared = unsafe SSL_CIPHER_get_auth_nid(cipher) == NID_auth_psk
 
@@ -34,6 +34,19 @@ struct CipherSuite: Sendable {
         default: return nil
         }
     }
+}
+
+extension CipherSuite {
+    /// A name that thousands of associations can keep without memory of their own.
+    private static func interned(_ name: String) -> String {
+        wellKnown.first { $0 == name } ?? name
+    }
+
+    private static let wellKnown = [
+        "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305",
+        "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-CHACHA20-POLY1305",
+        "ECDHE-PSK-CHACHA20-POLY1305",
+    ]
 }
 
 /// An AEAD with its lengths in bytes.

@@ -3,6 +3,7 @@
 
 internal import COpenSSL
 internal import DTLS
+internal import Wire
 
 extension OpenSSLHandshake {
     /// SSL_CTX_set_cert_verify_callback: whether the peer's chain is believed.
@@ -52,6 +53,18 @@ extension OpenSSLHandshake {
     static let logKeys: @convention(c) (OpaquePointer?, UnsafePointer<CChar>?) -> Void = { ssl, line in
         guard let handshake = unsafe ssl.flatMap({ unsafe owner(of: $0) }), let line = unsafe line else { return }
         unsafe handshake.context.options.keyLog?(String(cString: line))
+    }
+
+    /// The heartbeat extension of the peer's hello: exactly one byte, and a mode that exists (RFC 6520 §2).
+    static let readHeartbeatMode: culvert_extension_reader = { ssl, _, _, data, length, _, _, alert, _ in
+        guard let handshake = unsafe ssl.flatMap({ unsafe owner(of: $0) }), length == 1, let data = unsafe data,
+            let mode = unsafe HeartbeatMode(rawValue: data.pointee)
+        else {
+            unsafe alert?.pointee = SSL_AD_ILLEGAL_PARAMETER
+            return 0
+        }
+        handshake.peerHeartbeatMode = mode
+        return 1
     }
 
     /// The handshake that an SSL belongs to; it outlives the SSL.

@@ -38,6 +38,8 @@ public final class HandshakeContext: @unchecked Sendable {
         public var ciphers: String?
         /// Whether a peer without the extended master secret (RFC 7627) is refused.
         public var requiresExtendedMasterSecret = true
+        /// What this end says about heartbeats (RFC 6520); nil to say nothing.
+        public var heartbeatMode: HeartbeatMode?
         /// Whether sessions may be resumed by tickets (RFC 5077) under a key that is made with the context.
         public var usesSessionTickets = false
         /// Takes the lines of a key log (`SSLKEYLOGFILE`), from any thread. Whoever reads them can read everything.
@@ -51,6 +53,8 @@ public final class HandshakeContext: @unchecked Sendable {
     public let role: Role
     let options: Options
     let pointer: OpaquePointer
+    /// The heartbeat extension's one byte, where libssl reads it for each hello.
+    private let heartbeatByte = UnsafeMutablePointer<UInt8>.allocate(capacity: 1)
 
     /// Makes a context; throws where OpenSSL does not accept a key, a certificate or the cipher list.
     public init(_ role: Role, _ options: Options) throws(OpenSSLError) {
@@ -64,10 +68,12 @@ public final class HandshakeContext: @unchecked Sendable {
         try setCredential()
         try setTrust()
         setCallbacks()
+        try setHeartbeat()
     }
 
     deinit {
         unsafe SSL_CTX_free(pointer)
+        unsafe heartbeatByte.deallocate()
     }
 
     /// The cipher suites on offer by OpenSSL's names, the most wanted first.
@@ -158,6 +164,15 @@ public final class HandshakeContext: @unchecked Sendable {
             unsafe SSL_CTX_set_cookie_generate_cb(pointer) { _, _, _ in 0 }
         }
         if options.keyLog != nil { unsafe SSL_CTX_set_keylog_callback(pointer, OpenSSLHandshake.logKeys) }
+    }
+
+    private func setHeartbeat() throws(OpenSSLError) {
+        guard let mode = options.heartbeatMode else { return }
+        unsafe heartbeatByte.initialize(to: mode.rawValue)
+        try OpenSSLError.check("offering heartbeats") {
+            unsafe culvert_add_byte_extension(
+                pointer, UInt32(HeartbeatMode.extensionType), heartbeatByte, OpenSSLHandshake.readHeartbeatMode)
+        }
     }
 
     private static func suites(_ context: OpaquePointer) -> [CipherSuite] {

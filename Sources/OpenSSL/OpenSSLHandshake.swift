@@ -28,6 +28,9 @@ public final class OpenSSLHandshake: HandshakeEngine {
     /// The pre-shared key identity that the client has claimed, and whether it is known here.
     var claimedIdentity: (name: String, isKnown: Bool)?
 
+    /// What the peer's hello said about heartbeats.
+    var peerHeartbeatMode: HeartbeatMode?
+
     private let transport: DatagramBIO
     private var messages: HandshakeMessageFilter
     private var ssl: OpaquePointer?
@@ -255,7 +258,8 @@ public final class OpenSSLHandshake: HandshakeEngine {
             HandshakeResult(
                 protection: protection, nextSequence: transport.nextSequence[1],
                 receivedSequences: authenticSequences(protection), finalFlight: finalFlight,
-                peer: unsafe PeerIdentity(of: ssl), cipherSuite: suite.name, isResumed: isResumed))
+                peer: unsafe PeerIdentity(of: ssl), cipherSuite: suite.name, isResumed: isResumed,
+                peerHeartbeatMode: peerHeartbeatMode))
     }
 
     /// The last flight as it has to be sent again if it gets lost.

@@ -35,6 +35,7 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
     private let limits: TunnelLimits
     private let policy: ReconnectPolicy
     private let access: AccessList
+    private let path: TunnelPath
     private let output: Output
     private let makeEngine: (Int) -> Engine?
     private var random: SplitMix64
@@ -54,14 +55,15 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
     /// Makes a tunnel without flows. `makeEngine` gives a fresh engine for each attempt, whose flights' datagrams have at
     /// most so many bytes, or nil where there is none to be had; `access` restricts who the server may be beyond what its certificate proves.
     public init(
-        target: ForwardTarget, limits: TunnelLimits, policy: ReconnectPolicy, access: AccessList, output: Output,
-        seed: UInt64,
+        target: ForwardTarget, limits: TunnelLimits, policy: ReconnectPolicy, access: AccessList,
+        path: TunnelPath = TunnelPath(), output: Output, seed: UInt64,
         makeEngine: @escaping (_ datagramSize: Int) -> Engine?
     ) {
         self.target = target
         self.limits = limits
         self.policy = policy
         self.access = access
+        self.path = path
         self.output = output
         self.makeEngine = makeEngine
         random = SplitMix64(seed: seed)
@@ -84,13 +86,15 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
         }
         flows.touch(index, now: now)
         flows[index].localAddress = local
-        guard datagram.byteCount <= RecordHeader.maximumPlaintextLength else {
-            dropOversize(datagram.byteCount, index, now: now)
+        if let association = flows[index].association, association.isEstablished {
+            seal(datagram, with: association, index, now: now)
+            if association.needsAttention { serve(index, now: now) }
             return
         }
-        if let association = flows[index].association, association.isEstablished {
-            seal(datagram, with: association, index)
-            if association.needsAttention { serve(index, now: now) }
+        guard datagram.byteCount <= RecordHeader.maximumPlaintextLength else {
+            counters.drops.add(.oversize)
+            let fate = DatagramFate.dropped(limit: RecordHeader.maximumPlaintextLength)
+            tellOversize(datagram.byteCount, fate, index, now: now)
             return
         }
         enqueue(datagram, index)
@@ -138,12 +142,20 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
     }
 
     /// Counts datagrams of a flow that the system did not send.
-    public func handleSendFailure(_ flow: FlowID?, _ failure: SendFailure, count: Int) {
-        if let flow, let index = flows.index(of: flow), let association = flows[index].association {
-            association.countDrop(failure.reason, count)
-        } else {
+    public func handleSendFailure(_ flow: FlowID?, _ failure: SendFailure, count: Int, now: Instant) {
+        guard let flow, let index = flows.index(of: flow), let association = flows[index].association else {
             counters.drops.add(failure.reason, count)
+            return
         }
+        association.handleSendFailure(failure, count: count, now: now)
+        if association.needsAttention { serve(index, now: now) }
+    }
+
+    /// Takes the word of ICMP that no packet of more than `size` bytes reaches the flow's peer.
+    public func handlePathHint(_ size: Int, flow: FlowID, now: Instant) {
+        guard let index = flows.index(of: flow), let association = flows[index].association else { return }
+        association.handlePathHint(size, now: now)
+        if association.needsAttention { serve(index, now: now) }
     }
 
     /// Counts datagrams that never reached a flow.
@@ -196,7 +208,8 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
             return AssociationSnapshot(
                 serial: flow.serial, state: flow.state, peer: flow.remote, sender: flows.key(index),
                 description: flow.association?.description, establishedAt: flow.establishedAt,
-                counters: flow.association?.counters ?? AssociationCounters())
+                counters: flow.association?.counters ?? AssociationCounters(), pathMTU: flow.association?.pathMTU,
+                maximumDatagram: flow.association?.maximumDatagram, heartbeat: flow.association?.heartbeat)
         }
     }
 
@@ -235,15 +248,10 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
         events.append(.limit(.flows, evicted: evicted))
     }
 
-    private func dropOversize(_ byteCount: Int, _ index: Int32, now: Instant) {
-        if let association = flows[index].association {
-            association.countDrop(.oversize)
-        } else {
-            counters.drops.add(.oversize)
-        }
+    private func tellOversize(_ byteCount: Int, _ fate: DatagramFate, _ index: Int32, now: Instant) {
         if let told = flows[index].toldOversizeAt, now - told < .seconds(60) { return }
         flows[index].toldOversizeAt = now
-        events.append(.oversize(from: flows.key(index), byteCount: byteCount))
+        events.append(.oversize(from: flows.key(index), byteCount: byteCount, fate))
     }
 
     // MARK: Waiting datagrams
@@ -268,15 +276,27 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
         counters.drops.add(reason, takeWaiting(index).count)
     }
 
-    private func seal(_ datagram: borrowing RawSpan, with association: Association<Engine>, _ index: Int32) {
-        output.send(flows.id(index), maximum: datagram.byteCount + association.overhead) { buffer in
+    private func seal(
+        _ datagram: borrowing RawSpan, with association: Association<Engine>, _ index: Int32, now: Instant
+    ) {
+        let fate = association.fate(of: datagram.byteCount, path.oversize)
+        // While the search goes on, a larger size may be about to be found.
+        if fate != .whole, association.isPathSettled { tellOversize(datagram.byteCount, fate, index, now: now) }
+        if case .dropped = fate {
+            association.countDrop(.oversize)
+            return
+        }
+        output.send(
+            flows.id(index), maximum: datagram.byteCount + association.overhead, mayFragment: fate != .whole
+        ) { buffer in
             association.seal(datagram, into: &buffer)
         }
     }
 
     private func reply(_ plaintext: borrowing RawSpan, _ index: Int32) {
         output.sendShared(
-            flows.id(index), to: flows.key(index), from: flows[index].localAddress, maximum: plaintext.byteCount
+            flows.id(index), to: flows.key(index), from: flows[index].localAddress, maximum: plaintext.byteCount,
+            mayFragment: true
         ) { buffer in
             buffer.write(plaintext, at: 0) ? plaintext.byteCount : nil
         }
@@ -315,7 +335,9 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
             return
         }
         // With other addresses to try, a silent one is given up sooner.
-        let association = Association(engine: engine, maximumTimeouts: addresses.count > 1 ? 3 : 6, now: now)
+        let association = Association(
+            engine: engine, path: path.settings, headers: remote.headerSize, seed: random.next(),
+            maximumTimeouts: addresses.count > 1 ? 3 : 6, now: now)
         flows[index].association = association
         flows[index].state = .handshaking
         association.start(now: now)
@@ -330,6 +352,11 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
         while let event = association.pollEvent() {
             switch event {
             case .established(let description): establish(index, association, description, now: now)
+            case .pathMTUChanged(let pathMTU, let before):
+                events.append(
+                    .pathMTUChanged(
+                        peer: flows[index].remote ?? flows.key(index), pathMTU, from: before,
+                        maximumDatagram: association.maximumDatagram))
             case .ended(let end): finish(index, association, end, now: now)
             }
         }
@@ -353,7 +380,7 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
         flows[index].establishedAt = now
         // The address that works is the first to be tried the next time.
         flows[index].attempts -= 1
-        for datagram in takeWaiting(index) { seal(datagram.bytes, with: association, index) }
+        for datagram in takeWaiting(index) { seal(datagram.bytes, with: association, index, now: now) }
         association.accept(now: now) { reply($0, index) }
     }
 
@@ -386,6 +413,11 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
         case .alert, .exhausted:
             events.append(.ended(peer: remote, association.description?.peer, end))
             retry(index, after: end == .exhausted ? .zero : nil, now: now)
+        case .unanswered:
+            // At once, and at the next address if there are several: this one has gone silent.
+            events.append(.ended(peer: remote, association.description?.peer, end))
+            flows[index].attempts += 1
+            retry(index, after: .zero, now: now)
         case .closed:
             // Refused by this end, and told as that.
             retry(index, now: now)
@@ -414,8 +446,9 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
     }
 
     private func transmit(_ association: Association<Engine>, _ id: FlowID) {
-        while let datagram = association.pollTransmit() {
-            output.send(id, maximum: datagram.count) { buffer in
+        while let transmit = association.pollTransmit() {
+            let datagram = transmit.datagram
+            output.send(id, maximum: datagram.count, mayFragment: transmit.mayFragment) { buffer in
                 buffer.write(datagram.bytes, at: 0) ? datagram.count : nil
             }
         }

@@ -31,13 +31,13 @@ public protocol DatagramOutput: AnyObject {
     func close(_ flow: FlowID)
 
     /// Sends a datagram of at most `maximum` bytes through the flow's own socket: `write` puts it into the buffer and
-    /// answers its length, or nil to send nothing.
-    func send(_ flow: FlowID, maximum: Int, write: (inout MutableRawSpan) -> Int?)
+    /// answers its length, or nil to send nothing. With `mayFragment` IP may cut it into pieces on its way.
+    func send(_ flow: FlowID, maximum: Int, mayFragment: Bool, write: (inout MutableRawSpan) -> Int?)
 
     /// Sends a datagram through the shared socket to `destination`, from the local address `source`. Nil for a flow
     /// where it belongs to none.
     func sendShared(
-        _ flow: FlowID?, to destination: Endpoint, from source: IPAddress, maximum: Int,
+        _ flow: FlowID?, to destination: Endpoint, from source: IPAddress, maximum: Int, mayFragment: Bool,
         write: (inout MutableRawSpan) -> Int?)
 
     /// Has the tunnel's forward name resolved off the data path; the answer comes by `handleAddresses`.

@@ -32,9 +32,11 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
     private let target: ForwardTarget
     private let limits: TunnelLimits
     private let access: AccessList
+    private let path: TunnelPath
     private let output: Output
     private let makeEngine: (Int) -> Engine?
 
+    private var random: SplitMix64
     private var address: Endpoint?
     private var askedAt: Instant?
     private var cookies: CookieExchange<Key>
@@ -49,14 +51,17 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
     /// Makes a tunnel without associations. `makeEngine` gives a fresh engine for each handshake, or nil where there
     /// is none to be had; its engines must expect a hello as `cookieExchange` has it.
     public init(
-        target: ForwardTarget, limits: TunnelLimits, access: AccessList, cookieExchange: Bool, firstKey: Key,
-        output: Output, now: Instant, makeKey: @escaping () -> Key?,
+        target: ForwardTarget, limits: TunnelLimits, access: AccessList, path: TunnelPath = TunnelPath(),
+        cookieExchange: Bool,
+        firstKey: Key, output: Output, seed: UInt64 = 0, now: Instant, makeKey: @escaping () -> Key?,
         makeEngine: @escaping (_ datagramSize: Int) -> Engine?
     ) {
         self.target = target
         self.limits = limits
         self.access = access
+        self.path = path
         self.output = output
+        random = SplitMix64(seed: seed)
         self.makeEngine = makeEngine
         cookies = CookieExchange(isRequired: cookieExchange, firstKey: firstKey, now: now, makeKey: makeKey)
         flows = FlowTable(vacant: Flow(), granularity: limits.granularity)
@@ -90,14 +95,16 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
             return
         }
         flows.touch(index, now: now)
-        guard datagram.byteCount <= RecordHeader.maximumPlaintextLength else {
+        let fate = association.fate(of: datagram.byteCount, path.oversize)
+        // While the search goes on, a larger size may be about to be found.
+        if fate != .whole, association.isPathSettled { tellOversize(datagram.byteCount, fate, index, now: now) }
+        if case .dropped = fate {
             association.countDrop(.oversize)
-            tellOversize(datagram.byteCount, index, now: now)
             return
         }
         output.sendShared(
             flow, to: flows.key(index), from: flows[index].localAddress,
-            maximum: datagram.byteCount + association.overhead
+            maximum: datagram.byteCount + association.overhead, mayFragment: fate != .whole
         ) { buffer in
             association.seal(datagram, into: &buffer)
         }
@@ -114,12 +121,20 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
     }
 
     /// Counts datagrams of a flow that the system did not send.
-    public func handleSendFailure(_ flow: FlowID?, _ failure: SendFailure, count: Int) {
-        if let flow, let index = flows.index(of: flow), let association = flows[index].association {
-            association.countDrop(failure.reason, count)
-        } else {
+    public func handleSendFailure(_ flow: FlowID?, _ failure: SendFailure, count: Int, now: Instant) {
+        guard let flow, let index = flows.index(of: flow), let association = flows[index].association else {
             counters.drops.add(failure.reason, count)
+            return
         }
+        association.handleSendFailure(failure, count: count, now: now)
+        if association.needsAttention { serve(index, now: now) }
+    }
+
+    /// Takes the word of ICMP that no packet of more than `size` bytes reaches `peer`.
+    public func handlePathHint(_ size: Int, peer: Endpoint, now: Instant) {
+        guard let index = flows.index(of: peer), let association = flows[index].association else { return }
+        association.handlePathHint(size, now: now)
+        if association.needsAttention { serve(index, now: now) }
     }
 
     /// Counts datagrams that never reached an association.
@@ -170,7 +185,9 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
             return AssociationSnapshot(
                 serial: flow.serial, state: flow.establishedAt == nil ? .handshaking : .established,
                 peer: flows.key(index), sender: nil, description: flow.association?.description,
-                establishedAt: flow.establishedAt, counters: flow.association?.counters ?? AssociationCounters())
+                establishedAt: flow.establishedAt, counters: flow.association?.counters ?? AssociationCounters(),
+                pathMTU: flow.association?.pathMTU, maximumDatagram: flow.association?.maximumDatagram,
+                heartbeat: flow.association?.heartbeat)
         }
     }
 
@@ -187,7 +204,7 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
             let decision = cookies.handle(datagram.bytes, from: source, now: now, reply: &reply)
             if case .reply(let length) = decision {
                 let bytes = reply.bytes.extracting(0..<length)
-                output.sendShared(nil, to: source, from: local, maximum: length) { buffer in
+                output.sendShared(nil, to: source, from: local, maximum: length, mayFragment: true) { buffer in
                     buffer.write(bytes, at: 0) ? length : nil
                 }
             }
@@ -223,7 +240,8 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
             counters.drops.add(.limit)
             return
         }
-        let association = Association(engine: engine, now: now)
+        let association = Association(
+            engine: engine, path: path.settings, headers: source.headerSize, seed: random.next(), now: now)
         let index: Int32
         if let known {
             index = known
@@ -318,7 +336,7 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
     }
 
     private func forward(_ plaintext: borrowing RawSpan, _ index: Int32) {
-        output.send(flows.id(index), maximum: plaintext.byteCount) { buffer in
+        output.send(flows.id(index), maximum: plaintext.byteCount, mayFragment: true) { buffer in
             buffer.write(plaintext, at: 0) ? plaintext.byteCount : nil
         }
     }
@@ -333,6 +351,11 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
             while flows.index(of: id) != nil, let event = association.pollEvent() {
                 switch event {
                 case .established(let description): establish(index, association, description, now: now)
+                case .pathMTUChanged(let pathMTU, let before):
+                    events.append(
+                        .pathMTUChanged(
+                            peer: flows.key(index), pathMTU, from: before, maximumDatagram: association.maximumDatagram)
+                    )
                 case .ended(let end): finish(index, association, end, now: now)
                 }
             }
@@ -443,9 +466,11 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
     }
 
     private func transmit(_ association: Association<Engine>, _ index: Int32) {
-        while let datagram = association.pollTransmit() {
+        while let transmit = association.pollTransmit() {
+            let datagram = transmit.datagram
             output.sendShared(
-                flows.id(index), to: flows.key(index), from: flows[index].localAddress, maximum: datagram.count
+                flows.id(index), to: flows.key(index), from: flows[index].localAddress, maximum: datagram.count,
+                mayFragment: transmit.mayFragment
             ) { buffer in
                 buffer.write(datagram.bytes, at: 0) ? datagram.count : nil
             }
@@ -456,11 +481,11 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
         deadlines.arm(flows.id(index), at: deadline, armed: &flows[index].armed)
     }
 
-    private func tellOversize(_ byteCount: Int, _ index: Int32, now: Instant) {
+    private func tellOversize(_ byteCount: Int, _ fate: DatagramFate, _ index: Int32, now: Instant) {
         guard let address else { return }
         if let told = flows[index].toldOversizeAt, now - told < .seconds(60) { return }
         flows[index].toldOversizeAt = now
-        events.append(.oversize(from: address, byteCount: byteCount))
+        events.append(.oversize(from: address, byteCount: byteCount, fate))
     }
 
     private func tellLimit(_ limit: TunnelLimit, evicted: Endpoint?, now: Instant) {

@@ -33,6 +33,20 @@ public struct TunnelLimits: Sendable {
     static var idleBeforeEviction: Duration { .seconds(10) }
 }
 
+/// How a tunnel's associations watch and use their paths.
+public struct TunnelPath: Sendable {
+    /// How heartbeats are used and the path MTU is searched.
+    public let settings: PathSettings
+    /// What happens to datagrams that are too large for the path.
+    public let oversize: OversizePolicy
+
+    /// The defaults.
+    public init(settings: PathSettings = PathSettings(), oversize: OversizePolicy = .fragment) {
+        self.settings = settings
+        self.oversize = oversize
+    }
+}
+
 /// What a tunnel has carried, and dropped, in all.
 public struct TunnelCounters: Sendable {
     /// Plaintext datagrams from the local side that went into associations.
@@ -72,8 +86,10 @@ public enum TunnelEvent: Sendable {
     case ended(peer: Endpoint, PeerIdentity?, AssociationEnd)
     /// The forward name has no addresses; the next attempt follows after `retryIn`.
     case unresolved(String, retryIn: Duration)
-    /// A datagram was larger than a record can carry.
-    case oversize(from: Endpoint, byteCount: Int)
+    /// Datagrams from here do not fit one packet of the path, or not even a record. Told once a minute for each flow.
+    case oversize(from: Endpoint, byteCount: Int, DatagramFate)
+    /// The path MTU towards a peer is another than before, or known at all: then there is none before.
+    case pathMTUChanged(peer: Endpoint, PathMTU, from: Int?, maximumDatagram: Int)
     /// A flow was idle for its timeout.
     case expired(Endpoint)
     /// A limit is reached; the flow of `evicted`, the oldest idle one, gave way, or nobody did.
@@ -122,4 +138,10 @@ public struct AssociationSnapshot: Sendable {
     public var establishedAt: Instant?
     /// What it has carried.
     public var counters: AssociationCounters
+    /// What is known of the path's MTU once it is established.
+    public var pathMTU: PathMTU?
+    /// The most plaintext bytes that reach the peer in one packet.
+    public var maximumDatagram: Int?
+    /// What has come of heartbeats; nil where the peer takes no part.
+    public var heartbeat: HeartbeatStatistics?
 }

@@ -17,4 +17,6 @@ public struct ContentType: RawRepresentable, Hashable, Sendable {
     public static var handshake: ContentType { ContentType(rawValue: 22) }
     /// application_data.
     public static var applicationData: ContentType { ContentType(rawValue: 23) }
+    /// heartbeat (RFC 6520 §3).
+    public static var heartbeat: ContentType { ContentType(rawValue: 24) }
 }

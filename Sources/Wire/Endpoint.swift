@@ -16,9 +16,12 @@ public struct Endpoint: Hashable, Sendable {
         self.scope = scope
     }
 
+    /// Bytes of the IP and UDP headers of a packet to this endpoint, without options.
+    public var headerSize: Int { address.isIPv4 ? 28 : 48 }
+
     /// The longest UDP payload in bytes that fits an IP packet of `linkMTU` bytes to this endpoint.
     public func datagramSize(linkMTU: Int) -> Int {
-        linkMTU - (address.isIPv4 ? 28 : 48)
+        linkMTU - headerSize
     }
 }
 

@@ -75,7 +75,10 @@ struct DiagnosticTests {
             "10:1: error: unknown key 'minimum' in tunnel 'c'; 'minimum' belongs in [tunnel.reconnect]"
         ),
         (client("sharing = 'auto'"), "10:1: error: unknown key 'sharing' in tunnel 'c'"),
-        (client("[tunnel.heartbeat]"), "10:9: error: unknown key 'heartbeat' in tunnel 'c'"),
+        (
+            client("[tunnel.heartbeat]\nintervall = '2s'"),
+            "11:1: error: unknown key 'intervall' in heartbeat of tunnel 'c'; did you mean 'interval'?"
+        ),
         (
             client("[tunnel.reconnect]\nmaximun = '2s'"),
             "11:1: error: unknown key 'maximun' in reconnect of tunnel 'c'; did you mean 'maximum'?"

@@ -40,7 +40,7 @@ private final class Subject {
 
     func sent() -> [[UInt8]] {
         var result: [[UInt8]] = []
-        while let datagram = association.pollTransmit() { result.append(datagram) }
+        while let transmit = association.pollTransmit() { result.append(transmit.datagram) }
         return result
     }
 
@@ -48,6 +48,7 @@ private final class Subject {
         var result: [String] = []
         while let event = association.pollEvent() {
             switch event {
+            case .pathMTUChanged(let path, _): result.append("path MTU \(path.current)")
             case .established(let description): result.append("established with \(description.peer)")
             case .ended(let end): result.append("\(end)")
             }
@@ -224,7 +225,7 @@ private final class Subject {
         subject.receive(FakePeer.clear(.alert, [2, 40]), FakePeer.clear(.applicationData, [1]))
         #expect(subject[.contentType] == 2)
         subject.receive(FakePeer.sealed([1], as: ContentType(rawValue: 24), sequence: 9))
-        #expect(subject[.contentType] == 3)
+        #expect(subject[.heartbeat] == 1)
         #expect(subject.association.counters.drops.total == 10)
         #expect(subject.delivered.isEmpty)
         #expect(subject.events().isEmpty && subject.sent().isEmpty)

@@ -21,7 +21,11 @@ import Wire
         let pair = try await Pair(clientDaemon: "workers = 2", serverDaemon: "workers = 2")
         let senders = try (0..<400).map { _ in try pair.sender() }
         for sender in senders { sender.send([1]) }
-        for _ in senders { _ = try #require(try await pair.target.receive()) }
+        for _ in senders {
+            let asked = try #require(try await pair.target.receive())
+            pair.target.send(asked.bytes, to: asked.source)
+        }
+        for sender in senders { _ = try #require(try await sender.receive()) }
         try await pair.server.has("all of them") { $0.count { $0.state == "established" } == senders.count }
         try await pair.client.has("all of them") { $0.count { $0.state == "established" } == senders.count }
         let server = try await pair.server.stop()

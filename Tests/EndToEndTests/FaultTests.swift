@@ -116,7 +116,7 @@ import Wire
         let room = 4
         let limit = try daemon.openFiles() + room
         _ = try await Program.run(["prlimit", "--pid", "\(daemon.process.pid)", "--nofile=\(limit):\(limit)"])
-        let senders = try (0..<room + 6).map { _ in try pair.sender() }
+        let senders = try (0..<room + 24).map { _ in try pair.sender() }
         for sender in senders { sender.send([9]) }
         try await daemon.says("out of file descriptors")
         for round in 0..<40 {

@@ -67,7 +67,7 @@ import Wire
         }
         func answers() -> [[UInt8]] {
             var datagrams: [[UInt8]] = []
-            while let datagram = server.pollTransmit() { datagrams.append(datagram) }
+            while let transmit = server.pollTransmit() { datagrams.append(transmit.datagram) }
             return datagrams
         }
         simulation.perform(wallClockError: wallClock) {

@@ -53,13 +53,13 @@ final class SimulatedHost: DatagramOutput {
         if let socket = sockets.removeValue(forKey: flow) { simulation.network.unbind(socket.local) }
     }
 
-    func send(_ flow: FlowID, maximum: Int, write: (inout MutableRawSpan) -> Int?) {
+    func send(_ flow: FlowID, maximum: Int, mayFragment: Bool, write: (inout MutableRawSpan) -> Int?) {
         guard let socket = sockets[flow] else { return }
         send(from: socket.local, to: socket.remote, maximum: maximum, write: write)
     }
 
     func sendShared(
-        _ flow: FlowID?, to destination: Endpoint, from source: IPAddress, maximum: Int,
+        _ flow: FlowID?, to destination: Endpoint, from source: IPAddress, maximum: Int, mayFragment: Bool,
         write: (inout MutableRawSpan) -> Int?
     ) {
         send(from: Endpoint(address: source, port: shared.port), to: destination, maximum: maximum, write: write)

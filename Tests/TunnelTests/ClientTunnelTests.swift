@@ -312,9 +312,9 @@ private let remotes = (1...3).map { Endpoint(address: IPAddress(ipv4: 0xc000_020
     @Test func `a send that failed is counted where it belongs`() {
         let subject = Subject()
         subject.establish()
-        subject.tunnel.handleSendFailure(subject.flows[1], .unreachable, count: 3)
-        subject.tunnel.handleSendFailure(nil, .noRoom, count: 2)
-        subject.tunnel.handleSendFailure(FlowID(index: 0, generation: 7), .tooLarge, count: 1)
+        subject.tunnel.handleSendFailure(subject.flows[1], .unreachable, count: 3, now: subject.now)
+        subject.tunnel.handleSendFailure(nil, .noRoom, count: 2, now: subject.now)
+        subject.tunnel.handleSendFailure(FlowID(index: 0, generation: 7), .tooLarge, count: 1, now: subject.now)
         #expect(subject.tunnel.snapshots().first?.counters.drops[.unreachable] == 3)
         #expect(subject[.sendBuffer] == 2 && subject[.oversize] == 1)
         #expect(subject.state() == .established)

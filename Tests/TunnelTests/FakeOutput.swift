@@ -36,14 +36,14 @@ final class FakeOutput: DatagramOutput {
 
     func close(_ flow: FlowID) { open[flow] = nil }
 
-    func send(_ flow: FlowID, maximum: Int, write: (inout MutableRawSpan) -> Int?) {
+    func send(_ flow: FlowID, maximum: Int, mayFragment: Bool, write: (inout MutableRawSpan) -> Int?) {
         guard let bytes = written(maximum, write) else { return }
         if open[flow] == nil { strays += 1 }
         sent.append((flow, bytes))
     }
 
     func sendShared(
-        _ flow: FlowID?, to destination: Endpoint, from source: IPAddress, maximum: Int,
+        _ flow: FlowID?, to destination: Endpoint, from source: IPAddress, maximum: Int, mayFragment: Bool,
         write: (inout MutableRawSpan) -> Int?
     ) {
         guard let bytes = written(maximum, write) else { return }
@@ -81,7 +81,8 @@ func summary(_ event: TunnelEvent) -> String {
     case .refused: "refused"
     case .ended(_, _, let end): "ended \(end)"
     case .unresolved(let name, _): "unresolved \(name)"
-    case .oversize(_, let count): "oversize \(count)"
+    case .oversize(_, let count, _): "oversize \(count)"
+    case .pathMTUChanged(_, let path, _, _): "path MTU \(path.current)"
     case .expired(let key): "expired \(key.port)"
     case .limit(let limit, let evicted): "\(limit.rawValue) \(evicted.map { "\($0.port)" } ?? "-")"
     case .noSocket: "no socket"

@@ -65,6 +65,25 @@ size_t culvert_write_source(void *control, uint64_t high, uint64_t low);
 /// Writes the UDP_SEGMENT size of a message at `control` and answers the bytes used.
 size_t culvert_write_segment_size(void *control, uint16_t size);
 
+/// What ICMP, or the local interface, said of a datagram that was sent.
+typedef struct {
+    /// Where it was going.
+    culvert_endpoint destination;
+    /// The errno.
+    int error;
+    /// With EMSGSIZE, the largest IP packet that would have gone on; otherwise 0.
+    uint32_t packet_size;
+} culvert_path_error;
+
+/// Takes the oldest entry of a socket's error queue: 1, 0 when there is none, or a negative errno.
+int culvert_next_path_error(int descriptor, culvert_path_error *error);
+
+/// Has ICMP errors queued (IP_RECVERR), in both families for an IPv6 socket: 0 or a negative errno.
+int culvert_queue_path_errors(int descriptor, int family);
+
+/// Sets IP_MTU_DISCOVER, and IPV6_MTU_DISCOVER for an IPv6 socket: 0 or a negative errno.
+int culvert_set_path_mtu_discovery(int descriptor, int family, int value);
+
 /// epoll_pwait2(2) with a timeout in nanoseconds, negative for none; -ENOSYS before Linux 5.11.
 int culvert_epoll_wait(int descriptor, struct epoll_event *events, int count, int64_t nanoseconds);
 

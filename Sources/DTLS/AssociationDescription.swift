@@ -1,0 +1,50 @@
+// What can be said about an association: who, how much, and how it ended.
+
+public import Wire
+
+/// How and why an association came to its end.
+public enum AssociationEnd: Hashable, Sendable {
+    /// The handshake gave no keys.
+    case handshakeFailed(HandshakeFailure)
+    /// The peer sent close_notify.
+    case closedByPeer
+    /// The peer sent a fatal alert under the association's keys.
+    case alert(Alert.Description)
+    /// This end closed it.
+    case closed
+    /// Every sequence number has been used.
+    case exhausted
+    /// The peer answers no heartbeats any more.
+    case unanswered
+}
+
+/// What an association has carried since its handshake.
+public struct AssociationCounters: Sendable {
+    /// Datagrams of plaintext sent to the peer.
+    public var datagramsOut: UInt64 = 0
+    /// Their bytes.
+    public var bytesOut: UInt64 = 0
+    /// Datagrams of plaintext received from the peer.
+    public var datagramsIn: UInt64 = 0
+    /// Their bytes.
+    public var bytesIn: UInt64 = 0
+    /// What came from the peer, or was to go to it, and was dropped.
+    public var drops = DropCounters()
+
+    /// All zero.
+    public init() {}
+}
+
+/// What an established association is known by.
+public struct AssociationDescription: Hashable, Sendable {
+    /// Who the peer has proven to be.
+    public var peer: PeerIdentity
+    /// The cipher suite by OpenSSL's name.
+    public var cipherSuite: String
+    /// Whether it resumed an earlier session.
+    public var isResumed: Bool
+    /// From the first flight to the keys.
+    public var handshakeDuration: Duration
+    /// What the peer said about heartbeats; nil where it takes no part.
+    public var peerHeartbeatMode: HeartbeatMode?
+}

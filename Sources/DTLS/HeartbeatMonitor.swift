@@ -1,0 +1,223 @@
+// Whether the peer is alive, by RFC 6520. Authentic traffic of any kind is life; only silence makes this end ask. One request
+// is in flight at a time: its copies follow each other by the handshake timer's rule, doubling, until its time is over, and
+// then the next request goes out. When enough of them in a row stay unanswered, the peer is gone.
+// It also carries probes of the path MTU, which are sent once.
+
+public import Wire
+
+/// How an association uses heartbeats.
+public struct HeartbeatSettings: Equatable, Sendable {
+    /// How long the peer may be silent before it is asked.
+    public var interval: Duration
+    /// How long one request, its copies included, may stay unanswered.
+    public var timeout: Duration
+    /// How many requests follow an unanswered one before the peer is given up.
+    public var retries: Int
+    /// Whether the peer's requests are answered.
+    public var answers: Bool
+
+    /// The defaults notice a dead peer within 24 seconds, and let an association live through 20 % of loss in each
+    /// direction for years: 28 requests and copies would have to fail in a row.
+    public init(
+        interval: Duration = .seconds(10), timeout: Duration = .seconds(2), retries: Int = 6, answers: Bool = true
+    ) {
+        self.interval = interval
+        self.timeout = timeout
+        self.retries = retries
+        self.answers = answers
+    }
+
+    /// What this end says in its hello.
+    public var mode: HeartbeatMode { answers ? .peerAllowedToSend : .peerNotAllowedToSend }
+}
+
+/// What has come of heartbeats.
+public struct HeartbeatStatistics: Equatable, Sendable {
+    /// Requests sent, copies and probes not counted.
+    public var sent: UInt64 = 0
+    /// Requests answered.
+    public var answered: UInt64 = 0
+    /// Requests given up.
+    public var lost: UInt64 = 0
+    /// Requests of the peer that were answered.
+    public var answers: UInt64 = 0
+    /// When the last answer came.
+    public var lastAnswer: Instant?
+    /// The last round-trip time; only requests that were answered before a copy had to be sent tell one.
+    public var lastRoundTrip: Duration?
+    /// The shortest.
+    public var minimumRoundTrip: Duration?
+    /// A running mean, a new value counting for an eighth (RFC 6298 §2).
+    public var meanRoundTrip: Duration?
+}
+
+/// Watches one established association.
+struct HeartbeatMonitor {
+    /// What a request is for.
+    enum Purpose: Equatable {
+        /// Life.
+        case liveness
+        /// The path MTU: the request's datagram has this many bytes of UDP payload.
+        case probe(datagramSize: Int)
+    }
+
+    /// What a timer or an answer leads to.
+    enum Outcome: Equatable {
+        case nothing
+        /// A request is to be sent; its payload is ``payload(_:)``.
+        case send(Purpose, number: UInt64)
+        /// A request has been answered; the time it took, where it can be told.
+        case answered(Purpose, roundTrip: Duration?)
+        /// A probe's time, or that of a request that others have answered for, is over.
+        case lost(Purpose)
+        /// The peer is gone.
+        case dead
+    }
+
+    private struct Request {
+        let purpose: Purpose
+        let number: UInt64
+        let sentAt: Instant
+        let givenUpAt: Instant
+        var wait: Duration
+        var copyAt: Instant
+        var hasCopies = false
+    }
+
+    /// What the peer said in its hello.
+    let peerMode: HeartbeatMode
+    private(set) var statistics = HeartbeatStatistics()
+
+    private let path: PathSettings
+    private var heardAt: Instant
+    private var request: Request?
+    private var unanswered = 0
+    private var nextNumber: UInt64 = 0
+    private var answerTokens = HeartbeatMonitor.answerBurst
+    private var answersRefilledAt: Instant
+
+    init(_ settings: PathSettings, peerMode: HeartbeatMode, now: Instant) {
+        path = settings
+        self.peerMode = peerMode
+        heardAt = now
+        answersRefilledAt = now
+    }
+
+    private var settings: HeartbeatSettings { path.heartbeat }
+
+    /// Whether the peer takes requests.
+    var mayAsk: Bool { peerMode == .peerAllowedToSend }
+
+    /// Whether a request is on its way.
+    var isAsking: Bool { request != nil }
+
+    /// When ``handleTimeout(now:)`` has something to do; nil where the peer takes no requests.
+    var deadline: Instant? {
+        guard mayAsk else { return nil }
+        guard let request else { return heardAt + settings.interval }
+        return min(request.copyAt, request.givenUpAt)
+    }
+
+    /// Notes that an authentic record came.
+    mutating func heard(_ now: Instant) { heardAt = now }
+
+    /// Does what is due.
+    mutating func handleTimeout(now: Instant) -> Outcome {
+        guard mayAsk else { return .nothing }
+        guard var request else {
+            return now >= heardAt + settings.interval ? ask(.liveness, now: now) : .nothing
+        }
+        if now >= request.givenUpAt { return giveUp(request, now: now) }
+        guard now >= request.copyAt else { return .nothing }
+        request.hasCopies = true
+        request.wait *= 2
+        request.copyAt = now + request.wait
+        self.request = request
+        return .send(request.purpose, number: request.number)
+    }
+
+    /// Begins a request; nothing where one is in flight already.
+    mutating func ask(_ purpose: Purpose, now: Instant) -> Outcome {
+        guard mayAsk, request == nil else { return .nothing }
+        let isProbe = if case .probe = purpose { true } else { false }
+        let first = min(firstWait, settings.timeout)
+        let end = now + (isProbe ? probeTimeout : settings.timeout)
+        request = Request(
+            purpose: purpose, number: nextNumber, sentAt: now, givenUpAt: end, wait: first,
+            copyAt: isProbe ? end : now + first)
+        nextNumber += 1
+        if !isProbe { statistics.sent += 1 }
+        return .send(purpose, number: nextNumber - 1)
+    }
+
+    /// Takes a response's payload.
+    mutating func receive(response payload: borrowing RawSpan, now: Instant) -> Outcome {
+        guard let request, payload.byteCount == Self.payloadSize, payload.uint64(at: 0) == request.number else {
+            return .nothing
+        }
+        self.request = nil
+        unanswered = 0
+        statistics.lastAnswer = now
+        if case .probe = request.purpose {} else { statistics.answered += 1 }
+        guard !request.hasCopies else { return .answered(request.purpose, roundTrip: nil) }
+        let roundTrip = now - request.sentAt
+        statistics.lastRoundTrip = roundTrip
+        statistics.minimumRoundTrip = min(statistics.minimumRoundTrip ?? roundTrip, roundTrip)
+        statistics.meanRoundTrip = statistics.meanRoundTrip.map { $0 + (roundTrip - $0) / 8 } ?? roundTrip
+        return .answered(request.purpose, roundTrip: roundTrip)
+    }
+
+    /// Whether a request of the peer's may be answered now: bursts of ten, ten a second.
+    mutating func mayAnswer(now: Instant) -> Bool {
+        guard settings.answers else { return false }
+        let earned = (now - answersRefilledAt).nanoseconds / 100_000_000
+        if earned > 0 {
+            answerTokens = min(answerTokens + Int(min(earned, 100)), Self.answerBurst)
+            answersRefilledAt = now
+        }
+        guard answerTokens > 0 else { return false }
+        answerTokens -= 1
+        statistics.answers += 1
+        return true
+    }
+
+    /// Gives up a probe that could not even be sent.
+    mutating func abandonProbe() -> Outcome {
+        guard let request, case .probe = request.purpose else { return .nothing }
+        self.request = nil
+        return .lost(request.purpose)
+    }
+
+    /// The payload of a request: its number, which no other request of this association has, in 16 bytes.
+    static func payload(_ number: UInt64) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: payloadSize)
+        bytes.withMutableBytes { _ = $0.write(number, at: 0) }
+        return bytes
+    }
+
+    private mutating func giveUp(_ request: Request, now: Instant) -> Outcome {
+        self.request = nil
+        guard request.purpose == .liveness else { return .lost(request.purpose) }
+        statistics.lost += 1
+        // Whoever has spoken since is alive, even if the answer got lost.
+        guard heardAt < request.sentAt else {
+            unanswered = 0
+            return .nothing
+        }
+        unanswered += 1
+        return unanswered > settings.retries ? .dead : ask(.liveness, now: now)
+    }
+
+    /// How long to wait for an answer before the first copy.
+    private var firstWait: Duration {
+        min(max((statistics.meanRoundTrip ?? .zero) * 2, .milliseconds(250)), .seconds(1))
+    }
+
+    /// How long a probe is waited for.
+    private var probeTimeout: Duration {
+        min(max((statistics.meanRoundTrip ?? .milliseconds(250)) * 4, .milliseconds(250)), .seconds(2))
+    }
+
+    private static let payloadSize = 16
+    private static let answerBurst = 10
+}

@@ -1,0 +1,176 @@
+// What heartbeats are for, put together: the monitor asks and answers, the discovery says which sizes to ask with. It makes
+// the contents of heartbeat records; sealing and sending them is the association's part.
+
+public import Wire
+
+/// What is known of the path to the peer.
+public struct PathMTU: Equatable, Sendable {
+    /// The largest IP packet that gets through, in bytes, headers included.
+    public var current: Int
+    /// How well that is known.
+    public var state: PathMTUDiscovery.State
+    /// Probes sent.
+    public var probes: UInt64
+}
+
+/// Life and path of one established association.
+struct PathKeeper {
+    /// What the association has to do.
+    enum Action: Equatable {
+        /// Seal and send a heartbeat; a probe must not be fragmented.
+        case send([UInt8], mayFragment: Bool)
+        /// Tell that the path MTU is another than before, or known at all: then there is none before.
+        case pathMTUChanged(from: Int?)
+        /// End: the peer is gone.
+        case dead
+    }
+
+    private(set) var monitor: HeartbeatMonitor?
+    private var discovery: PathMTUDiscovery
+    private let headers: Int32
+    private let overhead: Int32
+    private var random: SplitMix64
+    /// What was told last.
+    private var told = Told(current: 0, state: .base)
+
+    private struct Told: Equatable {
+        var current: Int
+        var state: PathMTUDiscovery.State
+    }
+
+    /// `headers` are those of IP and UDP, `overhead` what a record adds to its plaintext.
+    init(
+        _ settings: PathSettings, headers: Int, overhead: Int, peerMode: HeartbeatMode?, seed: UInt64, now: Instant
+    ) {
+        self.headers = Int32(headers)
+        self.overhead = Int32(overhead)
+        random = SplitMix64(seed: seed)
+        monitor = peerMode.map { HeartbeatMonitor(settings, peerMode: $0, now: now) }
+        discovery = PathMTUDiscovery(
+            settings, headers: headers, isProbing: peerMode == .peerAllowedToSend, now: now)
+    }
+
+    /// What is known of the path.
+    var pathMTU: PathMTU {
+        PathMTU(current: discovery.current, state: discovery.state, probes: discovery.probes)
+    }
+
+    /// Whether the path MTU is known as well as it can be.
+    var isSettled: Bool { discovery.state != .base && discovery.state != .searching }
+
+    /// The most plaintext bytes that reach the peer in one packet.
+    var maximumDatagram: Int { max(discovery.current - Int(headers) - Int(overhead), 0) }
+
+    /// When ``handleTimeout(now:)`` has something to do.
+    var deadline: Instant? {
+        guard let monitor else { return nil }
+        guard !monitor.isAsking, let probe = discovery.deadline else { return monitor.deadline }
+        return monitor.deadline.map { min($0, probe) }
+    }
+
+    /// Notes that an authentic record came.
+    mutating func heard(_ now: Instant) { monitor?.heard(now) }
+
+    /// Notes that a datagram of this many bytes was sent.
+    mutating func sent(_ byteCount: Int) { discovery.used(byteCount + Int(headers)) }
+
+    /// Does what is due.
+    mutating func handleTimeout(now: Instant) -> [Action] {
+        guard let outcome = monitor?.handleTimeout(now: now) else { return [] }
+        return follow(outcome, now: now)
+    }
+
+    /// Takes the content of an authentic heartbeat record. Nil where it has to be dropped.
+    mutating func receive(_ content: borrowing RawSpan, now: Instant) -> [Action]? {
+        guard let message = HeartbeatMessage(content), monitor != nil,
+            let payload = content.slice(at: message.payload.lowerBound, count: message.payload.count)
+        else { return nil }
+        switch message.kind {
+        case .request:
+            guard monitor?.mayAnswer(now: now) == true,
+                let answer = HeartbeatMessage.bytes(.response, payload: payload, random: &random)
+            else { return nil }
+            return [.send(answer, mayFragment: true)]
+        case .response:
+            guard let outcome = monitor?.receive(response: payload, now: now), outcome != .nothing else { return nil }
+            return follow(outcome, now: now)
+        }
+    }
+
+    /// Takes the word of ICMP or of the interface about the largest packet.
+    mutating func handleHint(_ size: Int, now: Instant) -> [Action] {
+        telling(discovery.handleHint(size, now: now)) + probe(now: now)
+    }
+
+    /// Takes the interface's refusal to send something as large as the probe under way; nil where none is.
+    mutating func handleRefusal(now: Instant) -> [Action]? {
+        guard case .lost(.probe(let size))? = monitor?.abandonProbe() else { return nil }
+        return telling(discovery.handleRefusal(size + Int(headers), now: now)) + probe(now: now)
+    }
+
+    private mutating func follow(_ outcome: HeartbeatMonitor.Outcome, now: Instant) -> [Action] {
+        switch outcome {
+        case .nothing:
+            return probe(now: now)
+        case .send(let purpose, let number):
+            return [request(purpose, number)]
+        case .answered(.probe(let size), _):
+            return telling(discovery.handleAnswer(size + Int(headers), now: now)) + probe(now: now)
+        case .lost(.probe(let size)):
+            return telling(discovery.handleLoss(size + Int(headers), now: now)) + probe(now: now)
+        case .answered(.liveness, _), .lost(.liveness):
+            return probe(now: now)
+        case .dead:
+            return [.dead]
+        }
+    }
+
+    /// What is worth telling of a change: where a search has ended, or that the path carries less than before.
+    private mutating func telling(_ isChanged: Bool) -> [Action] {
+        let now = Told(current: discovery.current, state: discovery.state)
+        guard isChanged, isSettled || discovery.current < told.current, told != now else { return [] }
+        defer { told = now }
+        return [.pathMTUChanged(from: told.current == 0 ? nil : told.current)]
+    }
+
+    /// Begins a probe, if one is due and nothing else is in flight.
+    private mutating func probe(now: Instant) -> [Action] {
+        guard let monitor, monitor.mayAsk, !monitor.isAsking, let size = discovery.probe(now: now),
+            case .send(let purpose, let number)? = self.monitor?.ask(
+                .probe(datagramSize: size - Int(headers)), now: now)
+        else { return [] }
+        return [request(purpose, number)]
+    }
+
+    private mutating func request(_ purpose: HeartbeatMonitor.Purpose, _ number: UInt64) -> Action {
+        let payload = HeartbeatMonitor.payload(number)
+        var size = 0
+        var mayFragment = true
+        if case .probe(let datagramSize) = purpose {
+            // Padding makes the datagram exactly as long as the size in question; the answer stays small.
+            size = datagramSize - Int(overhead)
+            mayFragment = false
+        }
+        let message =
+            HeartbeatMessage.bytes(.request, payload: payload.bytes, size: size, random: &random)
+            ?? HeartbeatMessage.bytes(.request, payload: payload.bytes, random: &random) ?? []
+        return .send(message, mayFragment: mayFragment)
+    }
+}
+
+/// What associations are told about watching their paths. One object serves all associations of a tunnel: thousands of
+/// copies would be felt.
+public final class PathSettings: Sendable {
+    /// How heartbeats are used.
+    public let heartbeat: HeartbeatSettings
+    /// How the path MTU is searched.
+    public let pathMTU: PathMTUSettings
+
+    /// Puts settings together.
+    public init(
+        heartbeat: HeartbeatSettings = HeartbeatSettings(), pathMTU: PathMTUSettings = PathMTUSettings()
+    ) {
+        self.heartbeat = heartbeat
+        self.pathMTU = pathMTU
+    }
+}

@@ -1,0 +1,40 @@
+// Datagrams that do not fit one packet of the path, or not even a record.
+
+public import DTLS
+public import Wire
+
+/// What happens to a datagram that does not fit one packet of the path.
+public enum OversizePolicy: Sendable {
+    /// IP fragments it.
+    case fragment
+    /// It is dropped and counted.
+    case drop
+}
+
+/// How a datagram travels.
+public enum DatagramFate: Hashable, Sendable {
+    /// In one packet.
+    case whole
+    /// In pieces that IP makes; one packet carries at most `limit` bytes.
+    case fragmented(limit: Int)
+    /// Not at all; the most that goes is `limit` bytes.
+    case dropped(limit: Int)
+}
+
+extension Association {
+    /// How a datagram of this many bytes travels through an association that is established.
+    func fate(of byteCount: Int, _ policy: OversizePolicy) -> DatagramFate {
+        let limit = maximumDatagram
+        if byteCount <= limit || !isEstablished { return .whole }
+        guard byteCount <= RecordHeader.maximumPlaintextLength else {
+            return .dropped(limit: RecordHeader.maximumPlaintextLength)
+        }
+        return policy == .fragment ? .fragmented(limit: limit) : .dropped(limit: limit)
+    }
+
+    /// Counts what the system did not send, unless it was a probe: a probe's refusal is its answer.
+    func handleSendFailure(_ failure: SendFailure, count: Int, now: Instant) {
+        let probes = failure == .tooLarge && handleRefusal(now: now) ? 1 : 0
+        countDrop(failure.reason, count - probes)
+    }
+}
