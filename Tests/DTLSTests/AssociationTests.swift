@@ -269,7 +269,7 @@ private final class Subject {
 
     @Test func `an epoch that a control record has used up ends with the next datagram`() {
         let subject = Subject.established { $0.result.nextSequence = RecordNumber.maximumSequence }
-        subject.receive(FakePeer.sealed([0] + [UInt8](repeating: 0, count: 11), as: .handshake, sequence: 1))
+        subject.receive(FakePeer.sealed([1] + [UInt8](repeating: 0, count: 11), as: .handshake, sequence: 1))
         #expect(subject.seal([1]) == nil)
         #expect(subject.events() == ["\(AssociationEnd.exhausted)"])
     }
