@@ -8,7 +8,7 @@ import Foundation
 /// - `stranger`, `stranger-server`: of the other authority; `expired`, `revoked`: clients, the latter on `crl.pem`;
 /// - `expired-server`: like `server`, but expired.
 ///
-/// `peers.psk` has the identities branch-7 and branch-8; `branch-7.psk` has the key that ``preSharedKey`` is.
+/// `peers.psk` has the identities branch-7, branch-8 and coap; `branch-7.psk` has the key that ``preSharedKey`` is; coap's is ``preSharedText``.
 public final class TestKeys: Sendable {
     /// Made by whoever asks first.
     public static func shared() async throws -> TestKeys { try await making.value }
@@ -16,6 +16,9 @@ public final class TestKeys: Sendable {
 
     /// The key of the identity branch-7 in hexadecimal digits.
     public let preSharedKey = String(repeating: "c0ffee07", count: 8)
+
+    /// The key of the identity coap, for programs that take a key as text.
+    public let preSharedText = "thirty-two letters make a key..."
 
     private let directory: TemporaryDirectory
 
@@ -43,8 +46,9 @@ public final class TestKeys: Sendable {
         try await expire("expired", from: "client")
         try await expire("expired-server", from: "server")
         try directory.write("branch-7:\(preSharedKey)\n", "branch-7.psk")
+        let text = preSharedText.utf8.map { String($0, radix: 16) }.joined()
         try directory.write(
-            "branch-7:\(preSharedKey)\nbranch-8:\(String(repeating: "b8", count: 32))\n", "peers.psk")
+            "branch-7:\(preSharedKey)\nbranch-8:\(String(repeating: "b8", count: 32))\ncoap:\(text)\n", "peers.psk")
     }
 
     /// A certificate with names and key of another one, but in the past.

@@ -1,0 +1,48 @@
+// A real application over DTLS: libcoap's client and server, one end with its own DTLS, the other in plaintext behind
+// culvert.
+
+import TestSupport
+import Testing
+
+private let hasCoAP = ["coap-client-openssl", "coap-client-gnutls", "coap-client-notls", "coap-server-notls"].allSatisfy
+{
+    Program.isInstalled($0)
+}
+
+@Suite(.enabled(if: hasCoAP, "libcoap3-bin is not installed"), .inTurns) struct CoAPTests {
+    @Test(arguments: ["openssl", "gnutls"], [Manner.ecdsa, .preShared])
+    func `a CoAP client with DTLS reaches a CoAP server without`(library: String, manner: Manner) async throws {
+        let keys = try await TestKeys.shared()
+        let (plain, secure) = (try FreePorts.next(), try FreePorts.next())
+        let server = try Program(["coap-server-notls", "-A", "127.0.0.1", "-p", "\(plain)", "-v", "7"])
+        let daemon = try await DaemonFixture(
+            credentials(manner, .server, keys) + serverTunnel(manner, listen: secure, forward: plain))
+        var arguments = ["coap-client-\(library)", "-B", "20", "-v", "6", "-m", "get"]
+        arguments +=
+            manner.isPreShared
+            ? ["-u", "coap", "-k", keys.preSharedText]
+            : ["-c", keys.path("client.crt"), "-j", keys.path("client.key"), "-C", keys.path("ca.crt")]
+        let (status, said) = try await Program.run(
+            arguments + ["coaps://127.0.0.1:\(secure)/.well-known/core"], within: .seconds(40))
+        #expect(status == 0 && said.contains("</time>"), "\(said)\n\(server)\n\(daemon.log)")
+        try await daemon.line(with: manner.isPreShared ? "psk:coap" : "DNS:edge-7", "established")
+    }
+
+    @Test(arguments: ["openssl", "gnutls"])
+    func `a CoAP client without DTLS reaches a CoAP server with`(library: String) async throws {
+        let keys = try await TestKeys.shared()
+        let (plain, base) = (try FreePorts.next(), try FreePorts.next())
+        // libcoap's server takes DTLS at the port after its plaintext one.
+        let server = try Program([
+            "coap-server-\(library)", "-A", "127.0.0.1", "-p", "\(base)", "-v", "6", "-c", keys.path("server.crt"),
+            "-j", keys.path("server.key"), "-C", keys.path("ca.crt"),
+        ])
+        let daemon = try await DaemonFixture(
+            credentials(.ecdsa, .client, keys) + clientTunnel(.ecdsa, listen: plain, forward: base + 1))
+        let (status, said) = try await Program.run(
+            ["coap-client-notls", "-B", "20", "-m", "get", "coap://127.0.0.1:\(plain)/.well-known/core"],
+            within: .seconds(40))
+        #expect(status == 0 && said.contains("</time>"), "\(said)\n\(server)\n\(daemon.log)")
+        try await daemon.line(with: "DNS:localhost", "established")
+    }
+}
