@@ -35,7 +35,7 @@ public struct DaemonSettings: Equatable, Sendable {
 
 extension DaemonSettings {
     /// The longest path of a Unix socket in bytes: sockaddr_un has 108, one of them for the end.
-    private static let maximumSocketPathLength = 107
+    private static let maximumSocketPathLength = 106
 
     /// Reads the section; what is wrong is logged and keeps its default.
     init(_ table: TableReader) {

@@ -1,4 +1,4 @@
-// The routes of the control API: GET /healthz, /readyz and /v1/associations. It maps paths to what the
+// The routes of the control API: GET /healthz, /readyz, /v1/tunnels and /v1/associations. It maps paths to what the
 // daemon knows and shapes the answers; it holds no state of its own.
 
 /// Whether every tunnel is up.
@@ -17,9 +17,11 @@ public typealias ControlQuery<Value> = @Sendable (_ give: @escaping @Sendable (V
 ///
 /// - `GET /healthz`: 200 `ok` as long as the control plane runs at all.
 /// - `GET /readyz`: 200 `ready`, or a problem document with status 503 that says what is missing.
+/// - `GET /v1/tunnels`: a JSON list of `TunnelStatus`.
 /// - `GET /v1/associations`: a JSON list of `AssociationStatus`.
 public func controlRoutes(
-    readiness: @escaping ControlQuery<Readiness>, associations: @escaping ControlQuery<[AssociationStatus]>
+    readiness: @escaping ControlQuery<Readiness>, tunnels: @escaping ControlQuery<[TunnelStatus]>,
+    associations: @escaping ControlQuery<[AssociationStatus]>
 ) -> [ControlRoute] {
     [
         ControlRoute(.get, "/healthz") { _, reply in
@@ -27,6 +29,9 @@ public func controlRoutes(
         },
         ControlRoute(.get, "/readyz") { _, reply in
             readiness { state in reply { response(to: state) } }
+        },
+        ControlRoute(.get, "/v1/tunnels") { _, reply in
+            tunnels { list in reply { .json(list) } }
         },
         ControlRoute(.get, "/v1/associations") { _, reply in
             associations { list in reply { .json(list) } }

@@ -141,8 +141,20 @@ extension PeerIdentity: CustomStringConvertible {
         if let commonName { return "CN:\(commonName)" }
         if let address = addresses.first { return "IP:\(address)" }
         if let publicKeyHash {
-            return "sha256:" + publicKeyHash.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+            return "sha256:\(Self.base64(publicKeyHash))"
         }
         return "anonymous"
+    }
+
+    /// RFC 4648 §4, with padding.
+    private static func base64(_ bytes: [UInt8]) -> String {
+        let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+        var text = ""
+        for start in stride(from: 0, to: bytes.count, by: 3) {
+            let group = bytes[start...].prefix(3)
+            let bits = group.reduce(0) { $0 << 8 | Int($1) } << (8 * (3 - group.count))
+            for place in 0..<4 { text.append(place <= group.count ? alphabet[bits >> (18 - 6 * place) & 63] : "=") }
+        }
+        return text
     }
 }

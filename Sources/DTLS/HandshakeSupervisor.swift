@@ -78,9 +78,7 @@ final class HandshakeSupervisor<Engine: HandshakeEngine> {
     func handleTimeout(now: Instant) -> HandshakeProgress<Engine.Protection> {
         if let suspicion, now >= suspicion.believeAt {
             return .failed(
-                HandshakeFailure(
-                    .alert(suspicion.alert), detail: "the peer ended the handshake with alert \(suspicion.alert)",
-                    advice: "its log says why"))
+                HandshakeFailure(alert: suspicion.alert))
         }
         if now >= startedAt + .seconds(64) { return .failed(Self.noAnswer) }
         guard let due = retransmitAt, now >= due else { return .waiting }
@@ -137,7 +135,8 @@ final class HandshakeSupervisor<Engine: HandshakeEngine> {
     private static var noAnswer: HandshakeFailure {
         HandshakeFailure(
             .timeout, detail: "the peer did not answer",
-            advice: "check that it runs, its address and port, and the firewalls between")
+            advice: "check that it runs, its address and port, the firewalls between, and a pre-shared key at both ends"
+        )
     }
 
     private static var clockStep: HandshakeFailure {

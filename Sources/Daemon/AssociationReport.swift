@@ -30,9 +30,7 @@ extension WorkerReport {
             let counters = association.counters
             status.datagrams = .init(in: counters.datagramsIn, out: counters.datagramsOut)
             status.bytes = .init(in: counters.bytesIn, out: counters.bytesOut)
-            for reason in DropReason.allCases where counters.drops[reason] > 0 {
-                status.dropped[reason.name] = counters.drops[reason]
-            }
+            status.dropped = counters.drops.byName
             status.heartbeat = heartbeat(of: association, plan, at: takenAt)
             if let path = association.pathMTU, let maximum = association.maximumDatagram {
                 status.pathMTU = .init(
@@ -68,6 +66,39 @@ extension WorkerReport {
                 mean: Double(mean.nanoseconds) / 1e6)
         }
         return heartbeat
+    }
+}
+
+extension TunnelPlan {
+    /// What the control API says of the tunnel, from the reports of all workers about it.
+    func status(of reports: some Sequence<WorkerReport>) -> TunnelStatus {
+        var status = TunnelStatus(
+            name: name, role: settings.role == .client ? .client : .server,
+            listen: "\(settings.role == .client ? "udp" : "dtls")://\(settings.listen.value)",
+            forward: "\(settings.forward.value)")
+        var counters = TunnelCounters()
+        for report in reports {
+            counters.add(report.counters)
+            for association in report.associations {
+                status.associations[AssociationStatus.State(association.state).rawValue, default: 0] += 1
+            }
+        }
+        status.datagrams = .init(in: counters.datagramsIn, out: counters.datagramsOut)
+        status.bytes = .init(in: counters.bytesIn, out: counters.bytesOut)
+        status.dropped = counters.drops.byName
+        status.handshakes = counters.handshakes
+        status.failedHandshakes = counters.failedHandshakes
+        status.evictions = counters.evictions
+        return status
+    }
+}
+
+extension DropCounters {
+    /// The counts that are not zero, under the names of their reasons.
+    fileprivate var byName: [String: UInt64] {
+        var counts: [String: UInt64] = [:]
+        for reason in DropReason.allCases where self[reason] > 0 { counts[reason.name] = self[reason] }
+        return counts
     }
 }
 

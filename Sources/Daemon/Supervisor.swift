@@ -65,7 +65,8 @@ public struct Supervisor {
         let control = try ControlServer.start(
             path: configuration.daemon.controlSocket.value,
             routes: controlRoutes(
-                readiness: { give in give(.ready) }, associations: { give in reporter.associations(give) }))
+                readiness: { give in give(.ready) }, tunnels: { give in reporter.tunnels(give) },
+                associations: { give in reporter.associations(give) }))
         defer { control.stop() }
 
         let notifier = ServiceNotifier()
@@ -117,6 +118,12 @@ private final class Reporter: @unchecked Sendable {
     init(pool: WorkerPool, plans: [TunnelPlan]) {
         self.pool = pool
         self.plans = plans
+    }
+
+    func tunnels(_ give: @escaping @Sendable ([TunnelStatus]) -> Void) {
+        pool.report { [plans] reports in
+            give(plans.enumerated().map { index, plan in plan.status(of: reports.lazy.filter { $0.tunnel == index }) })
+        }
     }
 
     func associations(_ give: @escaping @Sendable ([AssociationStatus]) -> Void) {

@@ -13,11 +13,13 @@ import Wire
 final class TunnelLog: Sendable {
     private let log: DaemonLog
     private let forward: String
+    private let isBoundByAssociations: Bool
     private let throttle = Mutex(LogThrottle())
 
     init(_ plan: TunnelPlan, _ log: DaemonLog) {
         self.log = log.of(tunnel: plan.name)
         forward = "\(plan.settings.forward.value)"
+        isBoundByAssociations = plan.settings.maxAssociations < plan.settings.maxFlows
     }
 
     /// Tells of everything that a core has to tell.
@@ -56,8 +58,9 @@ final class TunnelLog: Sendable {
         case .established(let peer, let sender, let description):
             let by = sender.map { " for \($0)" } ?? ""
             let milliseconds = description.handshakeDuration.nanoseconds / 1_000_000
-            log.write(
-                .info,
+            // A peer that refuses every time lets every handshake finish.
+            say(
+                .info, "established \(peer) \(by)",
                 "association with \(peer) established\(by): \(description.peer), \(description.cipherSuite), \(milliseconds) ms",
                 ["event": "established", "peer": "\(peer)", "identity": "\(description.peer)"])
         case .handshakeFailed(let peer, let failure, let retryIn):
@@ -88,11 +91,13 @@ final class TunnelLog: Sendable {
         case .expired(let endpoint):
             log.write(.debug, "flow of \(endpoint) expired", ["event": "expired", "flow": "\(endpoint)"])
         case .limit(let limit, let evicted):
+            // In plain mode a client has as many associations as flows; the smaller of the two settings was reached.
+            let setting = limit == .flows && isBoundByAssociations ? TunnelLimit.associations : limit
             let effect =
                 evicted.map { "\($0), idle for the longest, gave way" } ?? "none is idle, so a new one was refused"
             say(
                 .warning, "limit \(limit)",
-                "\(limit.rawValue) is reached: \(effect); raise it if this load is expected",
+                "\(setting.rawValue) is reached: \(effect); raise it if this load is expected",
                 ["event": "limit"])
         case .noSocket(let remote):
             say(.error, "socket", "cannot open a socket to \(remote): out of file descriptors, or no route to it")

@@ -159,6 +159,17 @@ final class TunnelRunner {
         flush()
     }
 
+    /// What the tunnel has carried here in all, living associations included.
+    var counters: TunnelCounters {
+        var counters =
+            switch core {
+            case .client(let tunnel): tunnel.counters
+            case .server(let tunnel): tunnel.counters
+            }
+        for association in snapshots() { counters.add(association.counters) }
+        return counters
+    }
+
     /// Every association, for the control plane.
     func snapshots() -> [AssociationSnapshot] {
         switch core {

@@ -23,6 +23,8 @@ struct WorkerReport: Sendable {
     let tunnel: Int
     let worker: Int
     let takenAt: Instant
+    /// What the tunnel has carried here in all, living associations included.
+    let counters: TunnelCounters
     let associations: [AssociationSnapshot]
 }
 
@@ -140,7 +142,8 @@ final class Worker {
                 give(
                     runners.enumerated().map { index, runner in
                         WorkerReport(
-                            tunnel: index, worker: number, takenAt: now, associations: runner.snapshots())
+                            tunnel: index, worker: number, takenAt: now, counters: runner.counters,
+                            associations: runner.snapshots())
                     })
             }
         }

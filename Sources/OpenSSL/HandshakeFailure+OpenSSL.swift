@@ -25,13 +25,6 @@ extension HandshakeFailure {
         self.init(kind, detail: error.description, advice: advice)
     }
 
-    /// The peer has ended the handshake with an alert.
-    init(alert: Alert.Description) {
-        self.init(
-            .alert(alert), detail: "the peer ended the handshake with alert \(alert)",
-            advice: Self.advice[alert.rawValue] ?? "its log says why")
-    }
-
     private static func judgement(_ reason: Int32) -> (Reason, advice: String?) {
         switch reason {
         case SSL_R_READ_TIMEOUT_EXPIRED:
@@ -56,24 +49,4 @@ extension HandshakeFailure {
             (.protocolViolation, nil)
         }
     }
-
-    private static let advice: [UInt8: String] = [
-        40: "compare ciphers at both ends, and whether both use certificates or both a pre-shared key; "
-            + "the peer may also want a certificate from this end (identity)",
-        42: "the peer does not accept this end's certificate: see its log",
-        43: "the peer does not accept this end's kind of certificate: see its log",
-        44: "this end's certificate has been revoked: obtain a new one",
-        45: "this end's certificate has expired, or the peer's clock is wrong",
-        46: "the peer does not accept this end's certificate: see its log",
-        48: "add the authority of this end's certificate to the peer's trust",
-        49: "the peer does not let this identity in: see its allow_peers",
-        51: "with a pre-shared key: compare identity and key at both ends",
-        70: "the peer does not speak DTLS 1.2",
-        71: "the peer demands stronger ciphers or keys",
-        90: "the peer was stopped",
-        112: "the peer does not know the name that it was asked for: see server_name",
-        115: "the peer does not know this end's psk_identity",
-        116: "the peer wants a certificate from this end: set identity",
-        120: "the peer speaks another application protocol",
-    ]
 }

@@ -224,6 +224,7 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
                 return nil
             }
             tellLimit(evicted: flows.key(oldest), now: now)
+            counters.evictions += 1
             remove(oldest)
         }
         defer { nextSerial += 1 }
@@ -377,6 +378,8 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
         counters.handshakes += 1
         events.append(.established(peer: remote, sender: flows.key(index), description))
         flows[index].state = .established
+        // A handshake may have taken most of a short timeout.
+        flows.touch(index, now: now)
         flows[index].establishedAt = now
         // The address that works is the first to be tried the next time.
         flows[index].attempts -= 1

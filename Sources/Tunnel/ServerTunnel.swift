@@ -289,6 +289,7 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
             return false
         }
         tellLimit(.handshakes, evicted: flows.key(oldest), now: now)
+        counters.evictions += 1
         counters.failedHandshakes += 1
         remove(oldest)
         return true
@@ -421,6 +422,7 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
             return false
         }
         tellLimit(.associations, evicted: flows.key(oldest), now: now)
+        counters.evictions += 1
         remove(oldest)
         return true
     }

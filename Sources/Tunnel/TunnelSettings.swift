@@ -63,9 +63,26 @@ public struct TunnelCounters: Sendable {
     public var handshakes: UInt64 = 0
     /// Handshakes that did not.
     public var failedHandshakes: UInt64 = 0
+    /// Flows and handshakes that had to give way to others at a limit.
+    public var evictions: UInt64 = 0
+
+    /// All zero.
+    public init() {}
+
+    /// Adds another tunnel's counters, such as those of the same tunnel on another worker.
+    public mutating func add(_ other: TunnelCounters) {
+        datagramsOut &+= other.datagramsOut
+        bytesOut &+= other.bytesOut
+        datagramsIn &+= other.datagramsIn
+        bytesIn &+= other.bytesIn
+        drops.add(other.drops)
+        handshakes &+= other.handshakes
+        failedHandshakes &+= other.failedHandshakes
+        evictions &+= other.evictions
+    }
 
     /// Adds what an association has carried.
-    mutating func add(_ association: AssociationCounters) {
+    public mutating func add(_ association: AssociationCounters) {
         datagramsOut &+= association.datagramsOut
         bytesOut &+= association.bytesOut
         datagramsIn &+= association.datagramsIn

@@ -72,7 +72,7 @@ struct DiagnosticTests {
         ),
         (
             client("minimum = '1s'"),
-            "10:1: error: unknown key 'minimum' in tunnel 'c'; 'minimum' belongs in [tunnel.reconnect]"
+            "10:1: error: unknown key 'minimum' in tunnel 'c'; 'minimum' belongs in [tunnel.reconnect] or [tunnel.mtu]"
         ),
         (client("sharing = 'auto'"), "10:1: error: unknown key 'sharing' in tunnel 'c'"),
         (

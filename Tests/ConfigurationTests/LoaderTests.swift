@@ -88,9 +88,9 @@ struct LoaderTests {
     }
 
     @Test func `a control socket whose path does not fit its address is refused`() {
-        let path = "/" + String(repeating: "s", count: 107)
+        let path = "/" + String(repeating: "s", count: 106)
         #expect(
             check("[daemon]\ncontrol_socket = '\(path)'\n" + preamble + tunnel).first?
-                .hasPrefix("c.toml:2:18: error: 'control_socket' is longer than 107 bytes: '/sss") == true)
+                .hasPrefix("c.toml:2:18: error: 'control_socket' is longer than 106 bytes: '/sss") == true)
     }
 }

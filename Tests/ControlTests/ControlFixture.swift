@@ -21,6 +21,17 @@ final class Scratch: Sendable {
     var socket: String { directory + "/control.sock" }
 }
 
+/// A tunnel as a daemon would report it.
+let sampleTunnel: TunnelStatus = {
+    var tunnel = TunnelStatus(
+        name: "syslog", role: .client, listen: "udp://127.0.0.1:5514", forward: "dtls://collector.example.net:6514")
+    tunnel.associations = ["established": 2]
+    tunnel.datagrams = .init(in: 1, out: 20)
+    tunnel.dropped = ["no_association": 3]
+    tunnel.evictions = 4
+    return tunnel
+}()
+
 /// Two associations as a daemon would report them, one established and one not yet.
 let sampleAssociations: [AssociationStatus] = {
     var up = AssociationStatus(
@@ -39,7 +50,8 @@ let sampleAssociations: [AssociationStatus] = {
 }()
 
 func sampleRoutes(_ readiness: Readiness = .ready) -> [ControlRoute] {
-    controlRoutes(readiness: { $0(readiness) }, associations: { $0(sampleAssociations) })
+    controlRoutes(
+        readiness: { $0(readiness) }, tunnels: { $0([sampleTunnel]) }, associations: { $0(sampleAssociations) })
 }
 
 /// A client that writes exactly what it is told to and reads until the server closes.

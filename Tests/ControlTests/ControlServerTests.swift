@@ -32,6 +32,14 @@ struct ControlServerTests {
             let list = try await curl("http://culvert/v1/associations", socket: server.path)
             #expect(
                 list.code == 0 && list.output.hasPrefix("[{\"auth_failures\":0,\"bytes\":{\"in\":120,\"out\":9000}"))
+            let tunnels = try await curl("http://culvert/v1/tunnels", socket: server.path)
+            #expect(
+                tunnels.output.trimmingCharacters(in: .whitespacesAndNewlines) == """
+                    [{"associations":{"established":2},"bytes":{"in":0,"out":0},"datagrams":{"in":1,"out":20},\
+                    "dropped":{"no_association":3},"evictions":4,"failed_handshakes":0,"forward":\
+                    "dtls://collector.example.net:6514","handshakes":0,"listen":"udp://127.0.0.1:5514",\
+                    "name":"syslog","role":"client"}]
+                    """)
             let head = try await curl("-I", "http://culvert/healthz", socket: server.path)
             #expect(head.code == 0 && head.output.contains("200 OK") && head.output.contains("Content-Length: 3"))
         }
@@ -186,7 +194,7 @@ struct ControlServerTests {
 
     @Test func `an answer of many megabytes arrives whole`() async throws {
         let many = [AssociationStatus](repeating: sampleAssociations[0], count: 5_000)
-        let routes = controlRoutes(readiness: { $0(.ready) }, associations: { $0(many) })
+        let routes = controlRoutes(readiness: { $0(.ready) }, tunnels: { $0([]) }, associations: { $0(many) })
         try await served(routes) { server in
             let associations = try await blocking {
                 try ControlClient(path: server.path, timeout: .seconds(60)).associations()
