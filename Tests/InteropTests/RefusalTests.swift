@@ -33,7 +33,9 @@ import Testing
             switch tool {
             case .openssl: program.said.contains("alert number \(alert)")
             case .socat where alert == 49: program.status != nil
-            case .socat: program.said.contains(Self.names[alert] ?? "?")
+            case .socat:
+                // The rest of its flight may find culvert's socket closed, and it reads of that before it reads the alert.
+                program.said.contains(Self.names[alert] ?? "?") || program.said.contains("Connection refused")
             case .gnutls:
                 program.said.contains("[\(alert)]") || program.said.contains("TLS fatal alert has been received")
             }
@@ -133,7 +135,8 @@ import Testing
         let scene = try await ClientScene(given.manner, to: port, given.settings)
         scene.send("never to be seen\n")
         try await expectRefusal(given, by: scene.daemon, of: server)
-        try await scene.daemon.associations("the wait for another attempt") { $0.map(\.state) == ["reconnecting"] }
+        let association = try #require(try scene.daemon.associations().first)
+        #expect(["reconnecting", "handshaking"].contains(association.state) && association.datagrams.out == 0)
         #expect(!server.said.contains("never to be seen"))
     }
 
