@@ -138,8 +138,8 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
     public var peerAddress: String
     /// At a client, the local sender that it serves.
     public var sender: String?
-    /// Who the peer has proven to be: a certificate's name, a pin or `psk:` and an identity. Absent until then, and when
-    /// the tunnel asks no proof of clients.
+    /// Who the peer has proven to be: a certificate's name, a pin or `psk:` and an identity; `anonymous` when the tunnel
+    /// asks no proof of clients. Absent until then.
     public var peerIdentity: String?
     /// `DTLS 1.2`.
     public var `protocol`: String

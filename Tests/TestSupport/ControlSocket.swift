@@ -30,6 +30,18 @@ public struct AssociationReport: Decodable, Sendable {
     public var flows: Int
 }
 
+/// One tunnel, by the names that the control API gives its fields.
+// swift-format-ignore: AllPublicDeclarationsHaveDocumentation
+public struct TunnelReport: Decodable, Sendable {
+    public var name: String
+    public var associations: [String: Int]
+    public var datagrams: AssociationReport.Count
+    public var dropped: [String: UInt64]
+    public var handshakes: UInt64
+    public var failedHandshakes: UInt64
+    public var evictions: UInt64
+}
+
 /// A daemon's control socket.
 public struct ControlSocket: Sendable {
     /// Its path.
@@ -78,10 +90,15 @@ public struct ControlSocket: Sendable {
     public var isReady: Bool { self.get("/readyz")?.status == 200 }
 
     /// GET /v1/associations.
-    public func associations() throws -> [AssociationReport] {
-        guard let (status, body) = get("/v1/associations"), status == 200 else { throw CallFailure("GET \(path)") }
+    public func associations() throws -> [AssociationReport] { try list("/v1/associations") }
+
+    /// GET /v1/tunnels.
+    public func tunnels() throws -> [TunnelReport] { try list("/v1/tunnels") }
+
+    private func list<Element: Decodable>(_ target: String) throws -> [Element] {
+        guard let (status, body) = get(target), status == 200 else { throw CallFailure("GET \(target) at \(path)") }
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
-        return try decoder.decode([AssociationReport].self, from: body)
+        return try decoder.decode([Element].self, from: body)
     }
 }
