@@ -88,6 +88,9 @@ public final class Association<Engine: HandshakeEngine> {
     /// The most plaintext bytes that reach the peer in one packet, as far as is known.
     public var maximumDatagram: Int { path?.maximumDatagram ?? 0 }
 
+    /// Whether ``maximumDatagram`` has been more than an assumption.
+    public var isPathKnown: Bool { path?.isKnown ?? false }
+
     /// Whether ``maximumDatagram`` is known as well as it can be, or a search is still going on.
     public var isPathSettled: Bool { path?.isSettled ?? false }
 

@@ -55,6 +55,9 @@ struct PathKeeper {
         PathMTU(current: discovery.current, state: discovery.state, probes: discovery.probes)
     }
 
+    /// Whether the path MTU has been known at all.
+    var isKnown: Bool { discovery.isKnown }
+
     /// Whether the path MTU is known as well as it can be.
     var isSettled: Bool { discovery.state != .base && discovery.state != .searching }
 

@@ -48,6 +48,8 @@ public struct PathMTUDiscovery: Sendable {
     public private(set) var state: State
     /// Probes sent.
     public private(set) var probes: UInt64 = 0
+    /// Whether a search has ended yet; before, ``current`` is an assumption.
+    private(set) var isKnown: Bool
 
     /// Sizes are searched to within this many bytes below the true one.
     public static let step = 8
@@ -75,10 +77,12 @@ public struct PathMTUDiscovery: Sendable {
         if isProbing, settings.discover {
             current = base
             state = .base
+            isKnown = false
             nextProbeAt = now
         } else {
             current = settings.maximum
             state = .disabled
+            isKnown = true
         }
     }
 
@@ -203,6 +207,7 @@ public struct PathMTUDiscovery: Sendable {
     private mutating func proceed(now: Instant) {
         if ceiling - current < Self.step || current >= settings.maximum {
             state = .complete
+            isKnown = true
             nextProbeAt = now + settings.interval
             confirmAt = now + Self.confirmationInterval
             usedSinceConfirmed = false

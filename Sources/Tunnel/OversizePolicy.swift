@@ -29,7 +29,8 @@ extension Association {
         guard byteCount <= RecordHeader.maximumPlaintextLength else {
             return .dropped(limit: RecordHeader.maximumPlaintextLength)
         }
-        return policy == .fragment ? .fragmented(limit: limit) : .dropped(limit: limit)
+        // Nothing is dropped for an assumption: before the first search has ended, IP may fragment what it has to.
+        return policy == .fragment || !isPathKnown ? .fragmented(limit: limit) : .dropped(limit: limit)
     }
 
     /// Counts what the system did not send, unless it was a probe: a probe's refusal is its answer.
