@@ -56,16 +56,18 @@ public final class Association<Engine: HandshakeEngine> {
 
     /// Begins with an engine that has not been used. At the client, ``start(now:)`` is called next; a server waits for
     /// the ClientHello. `maximumTimeouts` is how many times a flight may go unanswered, doubling from 1 s, before
-    /// the attempt is given up. `headers` are the bytes of the IP and UDP headers towards the peer, `seed` is for padding.
+    /// the attempt is given up; `helloInterval` is how long a client's first flight may go unrepeated while nothing at all
+    /// has been heard from the peer. `headers` are the bytes of the IP and UDP headers towards the peer, `seed` is for padding.
     public init(
         engine: Engine, path: PathSettings = PathSettings(), headers: Int = 28, seed: UInt64 = 0,
-        maximumTimeouts: Int = 6, now: Instant
+        maximumTimeouts: Int = 6, helloInterval: Duration? = nil, now: Instant
     ) {
         datagramSize = engine.datagramSize
         pathSettings = path
         self.headers = headers
         self.seed = seed
-        handshake = HandshakeSupervisor(engine: engine, maximumTimeouts: maximumTimeouts, now: now)
+        handshake = HandshakeSupervisor(
+            engine: engine, maximumTimeouts: maximumTimeouts, helloInterval: helloInterval, now: now)
     }
 
     /// Whether data may flow.

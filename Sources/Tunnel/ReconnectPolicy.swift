@@ -16,6 +16,10 @@ public struct ReconnectPolicy: Sendable {
         self.maximum = max(minimum, maximum)
     }
 
+    /// How long a silent peer may be left without a ClientHello while an attempt runs: as long as between two attempts, so
+    /// that a peer that is back is found as soon then; but no more often than handshakes are begun (RFC 6347 §4.2.4.1).
+    var helloInterval: Duration { max(maximum, .seconds(1)) }
+
     /// The wait after `failures` failures in a row, at least one: between half of and the whole minimum doubled as
     /// many times, the maximum at most, but never under the minimum.
     func wait(failures: Int, random: inout SplitMix64) -> Duration {

@@ -10,8 +10,22 @@ import Wire
         var supervisor: HandshakeSupervisor<FakeEngine>
         var drops = DropCounters()
 
-        init(maximumTimeouts: Int = 6) {
-            supervisor = HandshakeSupervisor(engine: engine, maximumTimeouts: maximumTimeouts, now: .at(0))
+        init(maximumTimeouts: Int = 6, helloInterval: Duration? = nil) {
+            supervisor = HandshakeSupervisor(
+                engine: engine, maximumTimeouts: maximumTimeouts, helloInterval: helloInterval, now: .at(0))
+        }
+
+        /// Serves every deadline up to `seconds`; answers when datagrams were sent.
+        mutating func sendings(until seconds: Double) -> [Instant] {
+            var sent: [Instant] = []
+            while supervisor.deadline <= .at(seconds) {
+                let now = supervisor.deadline
+                // The engine's timer agrees with the supervisor's.
+                engine.retransmission = .zero
+                _ = supervisor.handleTimeout(now: now)
+                while supervisor.pollTransmit() != nil { sent.append(now) }
+            }
+            return sent
         }
 
         mutating func receive(_ record: [UInt8], at seconds: Double = 0) -> HandshakeProgress<FakeProtection> {
@@ -73,6 +87,28 @@ import Wire
         #expect(subject.engine.timeouts == 6)
         #expect(subject.supervisor.deadline == .at(64))
         #expect(failure(subject.supervisor.handleTimeout(now: .at(64))) == .timeout)
+    }
+
+    @Test func `a peer that has said nothing gets the first flight at a steady pace`() {
+        var subject = Subject(helloInterval: .seconds(1))
+        _ = subject.supervisor.start(now: .at(0))
+        let first = subject.supervisor.pollTransmit()
+        #expect(first != nil && subject.supervisor.pollTransmit() == nil)
+        #expect(subject.supervisor.deadline == .at(1))
+        #expect(subject.sendings(until: 12) == (1...12).map { .at(Double($0)) })
+        // The engine's own repetitions are as many as without.
+        #expect(subject.engine.timeouts == 3)
+    }
+
+    @Test func `the first flight is not repeated as it was once the peer has spoken`() {
+        var subject = Subject(helloInterval: .seconds(5))
+        _ = subject.supervisor.start(now: .at(0))
+        while subject.supervisor.pollTransmit() != nil {}
+        #expect(subject.sendings(until: 14) == [.at(1), .at(3), .at(7), .at(12)])
+        _ = subject.receive(FakePeer.handshake(2, sequence: 0), at: 14.5)
+        while subject.supervisor.pollTransmit() != nil {}
+        let timeouts = subject.engine.timeouts
+        #expect(subject.sendings(until: 40).count == subject.engine.timeouts - timeouts)
     }
 
     @Test func `a size that is small already is not raised`() {
