@@ -9,7 +9,7 @@
 //      is answered with the final flight. Nothing unauthenticated has any effect besides a counter.
 // A datagram to the peer is sealed straight into the caller's buffer.
 
-public import Wire
+import Wire
 
 /// One association. Used from one thread; its methods never call back except into the closures handed to them.
 public final class Association<Engine: HandshakeEngine> {
@@ -116,7 +116,8 @@ public final class Association<Engine: HandshakeEngine> {
                 return
             }
             let next = offset + RecordHeader.size + header.length
-            var record = datagram.extracting(offset..<next)
+            // The name without the underscore is deprecated: it is to become another operation.
+            var record = datagram._mutatingExtracting(offset..<next)
             receive(&record, header: header, now: now, deliver: deliver)
             offset = next
         } while offset < datagram.byteCount

@@ -1,7 +1,7 @@
 // When to try again: exponential back-off with jitter from the first wait on, so that the clients of a server that comes back do
 // not all arrive at once.
 
-public import DTLS
+import DTLS
 
 /// How long a client waits between attempts.
 public struct ReconnectPolicy: Sendable {

@@ -73,7 +73,7 @@ import Wire
     }
 
     @Test func `an unanswered flight is repeated with doubling waits, in smaller and smaller datagrams`() {
-        var subject = Subject()
+        let subject = Subject()
         _ = subject.supervisor.start(now: .at(0))
         var sizes: [Int] = []
         for seconds in [1.0, 3, 7, 15, 31, 63] {
@@ -112,7 +112,7 @@ import Wire
     }
 
     @Test func `a size that is small already is not raised`() {
-        var subject = Subject()
+        let subject = Subject()
         subject.engine.datagramSize = 300
         _ = subject.supervisor.start(now: .at(0))
         for seconds in [1.0, 3, 7, 15] {
@@ -123,7 +123,7 @@ import Wire
     }
 
     @Test func `an attempt may be given up sooner`() {
-        var subject = Subject(maximumTimeouts: 2)
+        let subject = Subject(maximumTimeouts: 2)
         _ = subject.supervisor.start(now: .at(0))
         for (seconds, isOver) in [(1.0, false), (3, false), (7, true)] {
             subject.engine.retransmission = .zero
@@ -150,21 +150,21 @@ import Wire
     }
 
     @Test func `a timer of zero is not served for ever`() {
-        var subject = Subject()
+        let subject = Subject()
         subject.engine.retransmission = .zero
         _ = subject.supervisor.start(now: .at(0))
         #expect(subject.supervisor.deadline > .at(0))
     }
 
     @Test func `a timeout before its time does nothing`() {
-        var subject = Subject()
+        let subject = Subject()
         _ = subject.supervisor.start(now: .at(0))
         _ = subject.supervisor.handleTimeout(now: .at(0.9))
         #expect(subject.engine.timeouts == 0)
     }
 
     @Test func `the engine's clock being slightly behind is not a lost flight`() {
-        var subject = Subject()
+        let subject = Subject()
         _ = subject.supervisor.start(now: .at(0))
         subject.engine.retransmission = .milliseconds(20)
         #expect(failure(subject.supervisor.handleTimeout(now: .at(1))) == nil)
@@ -176,23 +176,23 @@ import Wire
     }
 
     @Test func `a clock that was set ends the handshake, so that a fresh one begins`() {
-        var back = Subject()
+        let back = Subject()
         _ = back.supervisor.start(now: .at(0))
         back.engine.retransmission = .seconds(3600)
         #expect(failure(back.supervisor.handleTimeout(now: .at(1))) == .clockStep)
 
-        var seen = Subject()
+        let seen = Subject()
         seen.engine.retransmission = .seconds(3600)
         // As long as the peer answers, it goes on.
         #expect(failure(seen.supervisor.start(now: .at(0))) == nil)
         #expect(failure(seen.supervisor.handleTimeout(now: .at(1))) == .clockStep)
 
-        var small = Subject()
+        let small = Subject()
         _ = small.supervisor.start(now: .at(0))
         small.engine.retransmission = .milliseconds(500)
         #expect(failure(small.supervisor.handleTimeout(now: .at(1))) == .clockStep)
 
-        var longest = Subject()
+        let longest = Subject()
         longest.engine.retransmission = .seconds(60)
         #expect(failure(longest.supervisor.start(now: .at(0))) == nil)
     }
