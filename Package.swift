@@ -105,6 +105,8 @@ let package = Package(
         .testTarget(name: "ImpairTests", dependencies: ["culvert-impair", "LinuxIO", "Wire"]),
         .testTarget(name: "BenchTests", dependencies: ["culvert-bench"]),
         .testTarget(name: "InteropTests", dependencies: ["TestSupport", "Control", "culvert", "culvert-impair"]),
-        .testTarget(name: "EndToEndTests", dependencies: ["TestSupport", "Control", "Wire", "culvert", "culvert-impair"]),
+        .testTarget(
+            name: "EndToEndTests",
+            dependencies: ["TestSupport", "Control", "Wire", "culvert", "culvert-impair"]),
     ]
 )

@@ -9,7 +9,7 @@
 //      is answered with the final flight. Nothing unauthenticated has any effect besides a counter.
 // A datagram to the peer is sealed straight into the caller's buffer.
 
-public import Wire
+import Wire
 
 /// One association. Used from one thread; its methods never call back except into the closures handed to them.
 public final class Association<Engine: HandshakeEngine> {
@@ -56,16 +56,18 @@ public final class Association<Engine: HandshakeEngine> {
 
     /// Begins with an engine that has not been used. At the client, ``start(now:)`` is called next; a server waits for
     /// the ClientHello. `maximumTimeouts` is how many times a flight may go unanswered, doubling from 1 s, before
-    /// the attempt is given up. `headers` are the bytes of the IP and UDP headers towards the peer, `seed` is for padding.
+    /// the attempt is given up; `helloInterval` is how long a client's first flight may go unrepeated while nothing at all
+    /// has been heard from the peer. `headers` are the bytes of the IP and UDP headers towards the peer, `seed` is for padding.
     public init(
         engine: Engine, path: PathSettings = PathSettings(), headers: Int = 28, seed: UInt64 = 0,
-        maximumTimeouts: Int = 6, now: Instant
+        maximumTimeouts: Int = 6, helloInterval: Duration? = nil, now: Instant
     ) {
         datagramSize = engine.datagramSize
         pathSettings = path
         self.headers = headers
         self.seed = seed
-        handshake = HandshakeSupervisor(engine: engine, maximumTimeouts: maximumTimeouts, now: now)
+        handshake = HandshakeSupervisor(
+            engine: engine, maximumTimeouts: maximumTimeouts, helloInterval: helloInterval, now: now)
     }
 
     /// Whether data may flow.
@@ -117,7 +119,8 @@ public final class Association<Engine: HandshakeEngine> {
                 return
             }
             let next = offset + RecordHeader.size + header.length
-            var record = datagram.extracting(offset..<next)
+            // The name without the underscore is deprecated: it is to become another operation.
+            var record = datagram._mutatingExtracting(offset..<next)
             receive(&record, header: header, now: now, deliver: deliver)
             offset = next
         } while offset < datagram.byteCount

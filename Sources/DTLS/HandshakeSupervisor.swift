@@ -10,15 +10,22 @@ final class HandshakeSupervisor<Engine: HandshakeEngine> {
 
     private let engine: Engine
     private let maximumTimeouts: Int
+    private let helloInterval: Duration?
     private var timeouts = 0
     private var retransmitAt: Instant?
+    /// The client's first flight, for as long as it has to be repeated besides what the engine's timer does.
+    private var hello: (datagrams: [[UInt8]], repeatAt: Instant)?
+    private var outbox: [[UInt8]] = []
     /// A fatal alert in the clear, which anybody could have sent, and when to believe it.
     private var suspicion: (alert: Alert.Description, believeAt: Instant)?
 
-    /// `maximumTimeouts`: how many flights may go unanswered before the attempt is given up.
-    init(engine: Engine, maximumTimeouts: Int, now: Instant) {
+    /// `maximumTimeouts`: how many flights may go unanswered before the attempt is given up. `helloInterval`: how long a
+    /// client's first flight may go unrepeated while nothing at all has been heard from the peer; nil leaves it to the
+    /// engine's timer, whose waits double.
+    init(engine: Engine, maximumTimeouts: Int, helloInterval: Duration? = nil, now: Instant) {
         self.engine = engine
         self.maximumTimeouts = maximumTimeouts
+        self.helloInterval = helloInterval
         startedAt = now
     }
 
@@ -27,6 +34,7 @@ final class HandshakeSupervisor<Engine: HandshakeEngine> {
         var earliest = startedAt + .seconds(64)
         if let retransmitAt { earliest = min(earliest, retransmitAt) }
         if let suspicion { earliest = min(earliest, suspicion.believeAt) }
+        if let hello { earliest = min(earliest, hello.repeatAt) }
         return earliest
     }
 
@@ -34,10 +42,14 @@ final class HandshakeSupervisor<Engine: HandshakeEngine> {
     var datagramSize: Int { engine.datagramSize }
 
     /// The next datagram to send.
-    func pollTransmit() -> [UInt8]? { engine.pollTransmit() }
+    func pollTransmit() -> [UInt8]? { outbox.isEmpty ? engine.pollTransmit() : outbox.removeFirst() }
 
     func start(now: Instant) -> HandshakeProgress<Engine.Protection> {
-        arm(engine.start(), now: now)
+        let progress = arm(engine.start(), now: now)
+        guard let helloInterval else { return progress }
+        while let datagram = engine.pollTransmit() { outbox.append(datagram) }
+        hello = (outbox, now + helloInterval)
+        return progress
     }
 
     /// Takes one record. What must not reach the engine is kept, judged or dropped here: an unexpected type, and an
@@ -51,6 +63,7 @@ final class HandshakeSupervisor<Engine: HandshakeEngine> {
                 drops.add(reason)
                 return .waiting
             }
+            hello = nil
             // Whoever goes on shaking hands has not sent that alert.
             if header.type == .handshake { suspicion = nil }
             // OpenSSL repeats a flight that is as good as due while it reads. A peer's repetition comes at just that
@@ -81,8 +94,17 @@ final class HandshakeSupervisor<Engine: HandshakeEngine> {
                 HandshakeFailure(alert: suspicion.alert))
         }
         if now >= startedAt + .seconds(64) { return .failed(Self.noAnswer) }
-        guard let due = retransmitAt, now >= due else { return .waiting }
-        return repeatFlight(now)
+        if let due = retransmitAt, now >= due { return repeatFlight(now) }
+        repeatHello(now)
+        return .waiting
+    }
+
+    /// Sends the first flight once more as it was: the engine's timer and its count of timeouts do not notice, and a peer
+    /// that has seen it already may drop it as replayed, since the engine's own repetitions follow.
+    private func repeatHello(_ now: Instant) {
+        guard let helloInterval, let hello, now >= hello.repeatAt else { return }
+        outbox += hello.datagrams
+        self.hello?.repeatAt = now + helloInterval
     }
 
     private func repeatFlight(_ now: Instant) -> HandshakeProgress<Engine.Protection> {
@@ -98,6 +120,7 @@ final class HandshakeSupervisor<Engine: HandshakeEngine> {
         if let smaller = Self.datagramSizes.first(where: { $0.afterTimeouts == timeouts })?.size {
             engine.datagramSize = min(engine.datagramSize, smaller)
         }
+        if let helloInterval { hello?.repeatAt = now + helloInterval }
         return arm(engine.handleTimeout(), now: now)
     }
 

@@ -1,6 +1,6 @@
 // The records of epoch 1 after the hand-over: numbers, window and AEAD together.
 
-public import Wire
+import Wire
 
 /// Seals and opens an established association's records.
 struct RecordLayer<Protection: RecordProtection> {

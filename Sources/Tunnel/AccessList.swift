@@ -1,6 +1,6 @@
 // Who may have an association: by source address before anything is spent on it, by proven identity afterwards.
 
-public import DTLS
+import DTLS
 public import Wire
 
 /// One line of `allow_peers`.

@@ -338,7 +338,7 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
         // With other addresses to try, a silent one is given up sooner.
         let association = Association(
             engine: engine, path: path.settings, headers: remote.headerSize, seed: random.next(),
-            maximumTimeouts: addresses.count > 1 ? 3 : 6, now: now)
+            maximumTimeouts: addresses.count > 1 ? 3 : 6, helloInterval: policy.helloInterval, now: now)
         flows[index].association = association
         flows[index].state = .handshaking
         association.start(now: now)

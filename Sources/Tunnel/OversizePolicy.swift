@@ -1,7 +1,7 @@
 // Datagrams that do not fit one packet of the path, or not even a record.
 
-public import DTLS
-public import Wire
+import DTLS
+import Wire
 
 /// What happens to a datagram that does not fit one packet of the path.
 public enum OversizePolicy: Sendable {

@@ -1,7 +1,7 @@
 // When to try again: exponential back-off with jitter from the first wait on, so that the clients of a server that comes back do
 // not all arrive at once.
 
-public import DTLS
+import DTLS
 
 /// How long a client waits between attempts.
 public struct ReconnectPolicy: Sendable {
@@ -15,6 +15,10 @@ public struct ReconnectPolicy: Sendable {
         self.minimum = minimum
         self.maximum = max(minimum, maximum)
     }
+
+    /// How long a silent peer may be left without a ClientHello while an attempt runs: as long as between two attempts, so
+    /// that a peer that is back is found as soon then; but no more often than handshakes are begun (RFC 6347 §4.2.4.1).
+    var helloInterval: Duration { max(maximum, .seconds(1)) }
 
     /// The wait after `failures` failures in a row, at least one: between half of and the whole minimum doubled as
     /// many times, the maximum at most, but never under the minimum.

@@ -10,8 +10,22 @@ import Wire
         var supervisor: HandshakeSupervisor<FakeEngine>
         var drops = DropCounters()
 
-        init(maximumTimeouts: Int = 6) {
-            supervisor = HandshakeSupervisor(engine: engine, maximumTimeouts: maximumTimeouts, now: .at(0))
+        init(maximumTimeouts: Int = 6, helloInterval: Duration? = nil) {
+            supervisor = HandshakeSupervisor(
+                engine: engine, maximumTimeouts: maximumTimeouts, helloInterval: helloInterval, now: .at(0))
+        }
+
+        /// Serves every deadline up to `seconds`; answers when datagrams were sent.
+        mutating func sendings(until seconds: Double) -> [Instant] {
+            var sent: [Instant] = []
+            while supervisor.deadline <= .at(seconds) {
+                let now = supervisor.deadline
+                // The engine's timer agrees with the supervisor's.
+                engine.retransmission = .zero
+                _ = supervisor.handleTimeout(now: now)
+                while supervisor.pollTransmit() != nil { sent.append(now) }
+            }
+            return sent
         }
 
         mutating func receive(_ record: [UInt8], at seconds: Double = 0) -> HandshakeProgress<FakeProtection> {
@@ -59,7 +73,7 @@ import Wire
     }
 
     @Test func `an unanswered flight is repeated with doubling waits, in smaller and smaller datagrams`() {
-        var subject = Subject()
+        let subject = Subject()
         _ = subject.supervisor.start(now: .at(0))
         var sizes: [Int] = []
         for seconds in [1.0, 3, 7, 15, 31, 63] {
@@ -75,8 +89,30 @@ import Wire
         #expect(failure(subject.supervisor.handleTimeout(now: .at(64))) == .timeout)
     }
 
+    @Test func `a peer that has said nothing gets the first flight at a steady pace`() {
+        var subject = Subject(helloInterval: .seconds(1))
+        _ = subject.supervisor.start(now: .at(0))
+        let first = subject.supervisor.pollTransmit()
+        #expect(first != nil && subject.supervisor.pollTransmit() == nil)
+        #expect(subject.supervisor.deadline == .at(1))
+        #expect(subject.sendings(until: 12) == (1...12).map { .at(Double($0)) })
+        // The engine's own repetitions are as many as without.
+        #expect(subject.engine.timeouts == 3)
+    }
+
+    @Test func `the first flight is not repeated as it was once the peer has spoken`() {
+        var subject = Subject(helloInterval: .seconds(5))
+        _ = subject.supervisor.start(now: .at(0))
+        while subject.supervisor.pollTransmit() != nil {}
+        #expect(subject.sendings(until: 14) == [.at(1), .at(3), .at(7), .at(12)])
+        _ = subject.receive(FakePeer.handshake(2, sequence: 0), at: 14.5)
+        while subject.supervisor.pollTransmit() != nil {}
+        let timeouts = subject.engine.timeouts
+        #expect(subject.sendings(until: 40).count == subject.engine.timeouts - timeouts)
+    }
+
     @Test func `a size that is small already is not raised`() {
-        var subject = Subject()
+        let subject = Subject()
         subject.engine.datagramSize = 300
         _ = subject.supervisor.start(now: .at(0))
         for seconds in [1.0, 3, 7, 15] {
@@ -87,7 +123,7 @@ import Wire
     }
 
     @Test func `an attempt may be given up sooner`() {
-        var subject = Subject(maximumTimeouts: 2)
+        let subject = Subject(maximumTimeouts: 2)
         _ = subject.supervisor.start(now: .at(0))
         for (seconds, isOver) in [(1.0, false), (3, false), (7, true)] {
             subject.engine.retransmission = .zero
@@ -114,21 +150,21 @@ import Wire
     }
 
     @Test func `a timer of zero is not served for ever`() {
-        var subject = Subject()
+        let subject = Subject()
         subject.engine.retransmission = .zero
         _ = subject.supervisor.start(now: .at(0))
         #expect(subject.supervisor.deadline > .at(0))
     }
 
     @Test func `a timeout before its time does nothing`() {
-        var subject = Subject()
+        let subject = Subject()
         _ = subject.supervisor.start(now: .at(0))
         _ = subject.supervisor.handleTimeout(now: .at(0.9))
         #expect(subject.engine.timeouts == 0)
     }
 
     @Test func `the engine's clock being slightly behind is not a lost flight`() {
-        var subject = Subject()
+        let subject = Subject()
         _ = subject.supervisor.start(now: .at(0))
         subject.engine.retransmission = .milliseconds(20)
         #expect(failure(subject.supervisor.handleTimeout(now: .at(1))) == nil)
@@ -140,23 +176,23 @@ import Wire
     }
 
     @Test func `a clock that was set ends the handshake, so that a fresh one begins`() {
-        var back = Subject()
+        let back = Subject()
         _ = back.supervisor.start(now: .at(0))
         back.engine.retransmission = .seconds(3600)
         #expect(failure(back.supervisor.handleTimeout(now: .at(1))) == .clockStep)
 
-        var seen = Subject()
+        let seen = Subject()
         seen.engine.retransmission = .seconds(3600)
         // As long as the peer answers, it goes on.
         #expect(failure(seen.supervisor.start(now: .at(0))) == nil)
         #expect(failure(seen.supervisor.handleTimeout(now: .at(1))) == .clockStep)
 
-        var small = Subject()
+        let small = Subject()
         _ = small.supervisor.start(now: .at(0))
         small.engine.retransmission = .milliseconds(500)
         #expect(failure(small.supervisor.handleTimeout(now: .at(1))) == .clockStep)
 
-        var longest = Subject()
+        let longest = Subject()
         longest.engine.retransmission = .seconds(60)
         #expect(failure(longest.supervisor.start(now: .at(0))) == nil)
     }

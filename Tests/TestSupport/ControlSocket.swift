@@ -11,6 +11,30 @@ public struct AssociationReport: Decodable, Sendable {
         public var out: UInt64
     }
 
+    public struct Heartbeat: Decodable, Sendable {
+        public struct RoundTrip: Decodable, Sendable {
+            public var last: Double
+            public var min: Double
+            public var mean: Double
+        }
+
+        public var negotiated: Bool
+        public var localMode: String
+        public var peerMode: String?
+        public var rttMs: RoundTrip?
+        public var sent: UInt64
+        public var answered: UInt64
+        public var lost: UInt64
+        public var lastAnswer: String?
+    }
+
+    public struct PathMTU: Decodable, Sendable {
+        public var out: Int
+        public var state: String
+        public var probes: UInt64
+        public var maxDatagram: Int
+    }
+
     public var id: String
     public var tunnel: String
     public var role: String
@@ -28,6 +52,8 @@ public struct AssociationReport: Decodable, Sendable {
     public var replayed: UInt64
     public var authFailures: UInt64
     public var flows: Int
+    public var heartbeat: Heartbeat?
+    public var pathMtu: PathMTU?
 }
 
 /// One tunnel, by the names that the control API gives its fields.

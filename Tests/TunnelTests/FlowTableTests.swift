@@ -62,7 +62,7 @@ private struct NaiveTable {
                 dead.append(known.id)
             case 1:
                 table.touch(index, now: now)
-                if now - known.touchedAt >= .seconds(1), var (flow, queue) = model.take(known.id) {
+                if now - known.touchedAt >= .seconds(1), case (var flow, let queue)? = model.take(known.id) {
                     flow.touchedAt = now
                     model.queues[queue].append(flow)
                 }

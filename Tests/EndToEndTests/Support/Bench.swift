@@ -140,7 +140,7 @@ final class Daemon: Sendable {
         let text = try String(contentsOfFile: "/proc/\(process.pid)/stat", encoding: .utf8)
         // The name in parentheses, the second field, may hold anything; utime and stime are the 14th and 15th.
         let fields = text[(text.lastIndex(of: ")") ?? text.startIndex)...].split(separator: " ")
-        let ticks = try #require(fields.dropFirst(12).prefix(2).map { Int($0) ?? 0 }.reduce(0, +))
+        let ticks = try fields.dropFirst(12).prefix(2).map { try #require(Int($0)) }.reduce(0, +)
         return .milliseconds(ticks * 1000 / sysconf(CInt(_SC_CLK_TCK)))
     }
 
