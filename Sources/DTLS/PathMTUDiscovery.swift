@@ -91,7 +91,7 @@ public struct PathMTUDiscovery: Sendable {
     /// When ``probe(now:)`` may have a size to try; nil where nothing is due by itself.
     var deadline: Instant? {
         guard state != .disabled, probing == nil else { return nil }
-        guard usedSinceConfirmed else { return nextProbeAt }
+        guard usedSinceConfirmed, state == .complete else { return nextProbeAt }
         return nextProbeAt.map { min($0, confirmAt) } ?? confirmAt
     }
 
@@ -115,6 +115,7 @@ public struct PathMTUDiscovery: Sendable {
         case .complete, .error:
             state = .searching
             ceiling = settings.maximum
+            hint = nil
             return begin(candidate)
         case .searching: return begin(candidate)
         }
@@ -128,6 +129,8 @@ public struct PathMTUDiscovery: Sendable {
         failures = 0
         if size >= current {
             current = size
+            confirmAt = now + Self.confirmationInterval
+            usedSinceConfirmed = false
             if state == .base { state = .searching }
             if state == .searching { proceed(now: now) }
         }
@@ -139,13 +142,20 @@ public struct PathMTUDiscovery: Sendable {
         guard probing == size else { return false }
         let before = (current, state)
         probing = nil
+        if size > current, size > ceiling {
+            // ICMP has ruled it out meanwhile; its losses must not count for the next size.
+            failures = 0
+            proceed(now: now)
+            return before != (current, state)
+        }
         failures += 1
         guard failures >= Self.attempts else {
             // Again, and soon: a lost probe says little.
-            nextProbeAt = now
-            if size == current, state == .complete {
+            if state == .complete {
                 usedSinceConfirmed = true
                 confirmAt = now
+            } else {
+                nextProbeAt = now
             }
             return false
         }
@@ -185,7 +195,7 @@ public struct PathMTUDiscovery: Sendable {
             usedSinceConfirmed = true
             confirmAt = now
             nextProbeAt = now + min(settings.interval, Self.coolDown)
-        } else if state == .searching, size > current {
+        } else if state == .searching || state == .base, size > current {
             hint = size
         }
         return before != (current, state)
@@ -208,9 +218,8 @@ public struct PathMTUDiscovery: Sendable {
         if ceiling - current < Self.step || current >= settings.maximum {
             state = .complete
             isKnown = true
+            // When the size in use was proven last is another matter: searches for more may follow each other closely.
             nextProbeAt = now + settings.interval
-            confirmAt = now + Self.confirmationInterval
-            usedSinceConfirmed = false
         } else {
             nextProbeAt = now
         }

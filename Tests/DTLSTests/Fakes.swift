@@ -155,5 +155,5 @@ final class FakeKey: MessageAuthentication {
 
 extension Instant {
     /// So many seconds after the beginning of a test.
-    static func at(_ seconds: Double) -> Instant { Instant(nanoseconds: Int64(seconds * 1_000_000_000)) }
+    static func at(_ seconds: Double) -> Instant { Instant(nanoseconds: Int64((seconds * 1_000_000_000).rounded())) }
 }
