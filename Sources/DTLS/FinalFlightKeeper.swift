@@ -5,8 +5,9 @@
 
 import Wire
 
-/// Keeps and repeats a ``FinalFlight`` until the peer is known to have it.
-struct FinalFlightKeeper {
+/// Keeps and repeats a ``FinalFlight`` until the peer is known to have it; an object, so that the many associations that
+/// have none any more pay nothing for it.
+final class FinalFlightKeeper {
     /// When to send it without being asked; nil where only an answer is due.
     private(set) var deadline: Instant?
 
@@ -24,7 +25,7 @@ struct FinalFlightKeeper {
     }
 
     /// The flight once more, in datagrams of at most `datagramSize` bytes; empty when it has been sent often enough.
-    mutating func repeated<Protection: RecordProtection>(
+    func repeated<Protection: RecordProtection>(
         by records: inout RecordLayer<Protection>, datagramSize: Int
     ) -> [[UInt8]] {
         guard remaining > 0 else { return [] }
@@ -46,12 +47,12 @@ struct FinalFlightKeeper {
     }
 
     /// To be called when ``deadline`` has passed and the flight is being repeated.
-    mutating func rearm(_ now: Instant) {
+    func rearm(_ now: Instant) {
         interval *= 2
         deadline = remaining > 0 ? now + interval : nil
     }
 
-    private mutating func fragments(_ message: [UInt8], datagramSize: Int) -> [[UInt8]] {
+    private func fragments(_ message: [UInt8], datagramSize: Int) -> [[UInt8]] {
         guard var header = HandshakeHeader(message.bytes) else { return [] }
         let body = message[HandshakeHeader.size...]
         let room = max(datagramSize - RecordHeader.size - HandshakeHeader.size, 64)
@@ -70,7 +71,7 @@ struct FinalFlightKeeper {
     }
 
     /// A record of epoch 0, under its next number.
-    private mutating func clear(_ type: ContentType, _ content: [UInt8]) -> [UInt8] {
+    private func clear(_ type: ContentType, _ content: [UInt8]) -> [UInt8] {
         let number = RecordNumber(epoch: 0, sequence: flight.nextSequence)
         flight.nextSequence += 1
         let header = RecordHeader(type: type, number: number, length: content.count)

@@ -74,7 +74,8 @@ struct HeartbeatMonitor {
         case dead
     }
 
-    private struct Request {
+    /// A request in flight; an object, because nearly all associations have none at any time.
+    private final class Request {
         let purpose: Purpose
         let number: UInt64
         let sentAt: Instant
@@ -82,6 +83,17 @@ struct HeartbeatMonitor {
         var wait: Duration
         var copyAt: Instant
         var hasCopies = false
+
+        init(
+            purpose: Purpose, number: UInt64, sentAt: Instant, givenUpAt: Instant, wait: Duration, copyAt: Instant
+        ) {
+            self.purpose = purpose
+            self.number = number
+            self.sentAt = sentAt
+            self.givenUpAt = givenUpAt
+            self.wait = wait
+            self.copyAt = copyAt
+        }
     }
 
     /// What the peer said in its hello.
@@ -124,7 +136,7 @@ struct HeartbeatMonitor {
     /// Does what is due.
     mutating func handleTimeout(now: Instant) -> Outcome {
         guard mayAsk else { return .nothing }
-        guard var request else {
+        guard let request else {
             return now >= heardAt + settings.interval ? ask(.liveness, now: now) : .nothing
         }
         if now >= request.givenUpAt { return giveUp(request, now: now) }
@@ -132,7 +144,6 @@ struct HeartbeatMonitor {
         request.hasCopies = true
         request.wait *= 2
         request.copyAt = now + request.wait
-        self.request = request
         return .send(request.purpose, number: request.number)
     }
 

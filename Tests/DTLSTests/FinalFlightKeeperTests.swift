@@ -16,7 +16,7 @@ import Wire
     ) -> (datagrams: [[UInt8]], protection: FakeProtection) {
         let result = FakeEngine().result
         var layer = RecordLayer(result)
-        var keeper = FinalFlightKeeper(
+        let keeper = FinalFlightKeeper(
             FinalFlight(sessionTicket: ticket, finished: finished, nextSequence: nextSequence), isTimed: false,
             now: .at(0))
         return (keeper.repeated(by: &layer, datagramSize: size), result.protection)
@@ -69,7 +69,7 @@ import Wire
         let result = FakeEngine().result
         var layer = RecordLayer(result)
         let flight = FinalFlight(sessionTicket: message(4, body: 10), finished: finished, nextSequence: 5)
-        var keeper = FinalFlightKeeper(flight, isTimed: false, now: .at(0))
+        let keeper = FinalFlightKeeper(flight, isTimed: false, now: .at(0))
         var numbers: [RecordNumber] = []
         for _ in 0..<6 {
             let datagrams = keeper.repeated(by: &layer, datagramSize: 1200)
@@ -84,7 +84,7 @@ import Wire
 
     @Test func `with a timer its waits double until it has been sent often enough`() throws {
         var layer = RecordLayer(FakeEngine().result)
-        var keeper = FinalFlightKeeper(
+        let keeper = FinalFlightKeeper(
             FinalFlight(sessionTicket: nil, finished: finished, nextSequence: 0), isTimed: true, now: .at(0))
         var waits: [Duration] = []
         var now = Instant.at(0)
