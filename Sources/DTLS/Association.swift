@@ -180,7 +180,7 @@ public final class Association<Engine: HandshakeEngine> {
         }
         counters.datagramsOut &+= 1
         counters.bytesOut &+= UInt64(plaintext.byteCount)
-        path?.sent(length)
+        if path?.sent(length) == true { needsAttention = true }
         return length
     }
 

@@ -120,6 +120,9 @@ struct HeartbeatMonitor {
     /// Whether the peer takes requests.
     var mayAsk: Bool { peerMode == .peerAllowedToSend }
 
+    /// Whether the peer has been silent for so long that it is to be asked.
+    func isSilent(_ now: Instant) -> Bool { now >= heardAt + settings.interval }
+
     /// Whether a request is on its way.
     var isAsking: Bool { request != nil }
 
@@ -137,7 +140,7 @@ struct HeartbeatMonitor {
     mutating func handleTimeout(now: Instant) -> Outcome {
         guard mayAsk else { return .nothing }
         guard let request else {
-            return now >= heardAt + settings.interval ? ask(.liveness, now: now) : .nothing
+            return isSilent(now) ? ask(.liveness, now: now) : .nothing
         }
         if now >= request.givenUpAt { return giveUp(request, now: now) }
         guard now >= request.copyAt else { return .nothing }
@@ -152,7 +155,9 @@ struct HeartbeatMonitor {
         guard mayAsk, request == nil else { return .nothing }
         let isProbe = if case .probe = purpose { true } else { false }
         let first = min(firstWait, settings.timeout)
-        let end = now + (isProbe ? probeTimeout : settings.timeout)
+        // A probe is not waited for long into the time of a request for life.
+        let patience = min(probeTimeout, max(heardAt + settings.interval - now, .seconds(1)))
+        let end = now + (isProbe ? patience : settings.timeout)
         request = Request(
             purpose: purpose, number: nextNumber, sentAt: now, givenUpAt: end, wait: first,
             copyAt: isProbe ? end : now + first)

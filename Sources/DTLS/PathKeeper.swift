@@ -46,8 +46,10 @@ struct PathKeeper {
         self.overhead = Int32(overhead)
         random = SplitMix64(seed: seed)
         monitor = peerMode.map { HeartbeatMonitor(settings, peerMode: $0, now: now) }
+        // A record can carry no more, and a probe that is cut down to what it can proves nothing.
         discovery = PathMTUDiscovery(
-            settings, headers: headers, isProbing: peerMode == .peerAllowedToSend, now: now)
+            settings, headers: headers, largest: HeartbeatMessage.maximumSize + overhead + headers,
+            isProbing: peerMode == .peerAllowedToSend, now: now)
     }
 
     /// What is known of the path.
@@ -74,8 +76,8 @@ struct PathKeeper {
     /// Notes that an authentic record came.
     mutating func heard(_ now: Instant) { monitor?.heard(now) }
 
-    /// Notes that a datagram of this many bytes was sent.
-    mutating func sent(_ byteCount: Int) { discovery.used(byteCount + Int(headers)) }
+    /// Notes that a datagram of this many bytes was sent. Answers whether ``deadline`` may be another now.
+    mutating func sent(_ byteCount: Int) -> Bool { discovery.used(byteCount + Int(headers)) }
 
     /// Does what is due.
     mutating func handleTimeout(now: Instant) -> [Action] {
@@ -136,12 +138,16 @@ struct PathKeeper {
         return [.pathMTUChanged(from: told.current == 0 ? nil : told.current)]
     }
 
-    /// Begins a probe, if one is due and nothing else is in flight.
+    /// Begins a probe, if one is due and nothing else is in flight. A request for life that is due goes first: probes of a
+    /// dead path, lost one after the other, would put it off.
     private mutating func probe(now: Instant) -> [Action] {
-        guard let monitor, monitor.mayAsk, !monitor.isAsking, let size = discovery.probe(now: now),
-            case .send(let purpose, let number)? = self.monitor?.ask(
-                .probe(datagramSize: size - Int(headers)), now: now)
-        else { return [] }
+        guard let monitor, monitor.mayAsk, !monitor.isAsking else { return [] }
+        var purpose = HeartbeatMonitor.Purpose.liveness
+        if !monitor.isSilent(now) {
+            guard let size = discovery.probe(now: now) else { return [] }
+            purpose = .probe(datagramSize: size - Int(headers))
+        }
+        guard case .send(_, let number)? = self.monitor?.ask(purpose, now: now) else { return [] }
         return [request(purpose, number)]
     }
 
@@ -154,9 +160,7 @@ struct PathKeeper {
             size = datagramSize - Int(overhead)
             mayFragment = false
         }
-        let message =
-            HeartbeatMessage.bytes(.request, payload: payload.bytes, size: size, random: &random)
-            ?? HeartbeatMessage.bytes(.request, payload: payload.bytes, random: &random) ?? []
+        let message = HeartbeatMessage.bytes(.request, payload: payload.bytes, size: size, random: &random) ?? []
         return .send(message, mayFragment: mayFragment)
     }
 }

@@ -56,6 +56,7 @@ public struct PathMTUDiscovery: Sendable {
 
     private let path: PathSettings
     private let base: Int
+    private let maximum: Int
     /// The search's upper bound: nothing larger is tried in this search.
     private var ceiling: Int
     private var probing: Int?
@@ -67,12 +68,13 @@ public struct PathMTUDiscovery: Sendable {
     private var confirmAt: Instant
 
     /// Begins; `isProbing` is false where the peer takes no heartbeat requests, `headers` is the length of IP and UDP
-    /// headers together, 28 or 48.
-    init(_ path: PathSettings, headers: Int, isProbing: Bool, now: Instant) {
+    /// headers together, 28 or 48, and `largest` the size that a probe can have.
+    init(_ path: PathSettings, headers: Int, largest: Int = 65_535, isProbing: Bool, now: Instant) {
         self.path = path
         let settings = path.pathMTU
-        base = min(max(1200 + headers, settings.minimum), settings.maximum)
-        ceiling = settings.maximum
+        maximum = max(min(settings.maximum, largest), settings.minimum)
+        base = min(max(1200 + headers, settings.minimum), maximum)
+        ceiling = maximum
         confirmAt = now
         if isProbing, settings.discover {
             current = base
@@ -80,7 +82,7 @@ public struct PathMTUDiscovery: Sendable {
             isKnown = false
             nextProbeAt = now
         } else {
-            current = settings.maximum
+            current = maximum
             state = .disabled
             isKnown = true
         }
@@ -95,9 +97,12 @@ public struct PathMTUDiscovery: Sendable {
         return nextProbeAt.map { min($0, confirmAt) } ?? confirmAt
     }
 
-    /// Notes that a packet of this size was sent, so that a path that has shrunk is noticed.
-    mutating func used(_ size: Int) {
-        if size > settings.minimum, state != .disabled { usedSinceConfirmed = true }
+    /// Notes that a packet of this size was sent, so that a path that has shrunk is noticed. Answers whether ``deadline`` may
+    /// be another now.
+    mutating func used(_ size: Int) -> Bool {
+        guard !usedSinceConfirmed, size > settings.minimum, state != .disabled else { return false }
+        usedSinceConfirmed = true
+        return true
     }
 
     /// The size to probe now, if one is due.
@@ -114,7 +119,7 @@ public struct PathMTUDiscovery: Sendable {
         case .base: return begin(current)
         case .complete, .error:
             state = .searching
-            ceiling = settings.maximum
+            ceiling = maximum
             hint = nil
             return begin(candidate)
         case .searching: return begin(candidate)
@@ -210,12 +215,12 @@ public struct PathMTUDiscovery: Sendable {
     /// The next size of the search: the ceiling first, because most paths carry it, and halves afterwards.
     private var candidate: Int {
         if let hint, hint > current, hint <= ceiling { return hint }
-        if ceiling == settings.maximum || ceiling - current <= Self.step { return ceiling }
+        if ceiling == maximum || ceiling - current <= Self.step { return ceiling }
         return current + (ceiling - current + 1) / 2
     }
 
     private mutating func proceed(now: Instant) {
-        if ceiling - current < Self.step || current >= settings.maximum {
+        if ceiling - current < Self.step || current >= maximum {
             state = .complete
             isKnown = true
             // When the size in use was proven last is another matter: searches for more may follow each other closely.

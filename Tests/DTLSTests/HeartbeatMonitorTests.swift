@@ -161,7 +161,7 @@ private final class Watch {
     }
 
     @Test func `a probe is sent once, and its loss is no sign of death`() {
-        let watch = Watch()
+        let watch = Watch(HeartbeatSettings(interval: .seconds(1000)))
         for round in 0..<100 {
             let now = Double(round)
             #expect(watch.ask(.probe(datagramSize: 1400), at: now) != .nothing)
@@ -184,6 +184,19 @@ private final class Watch {
             _ = watch.ask(.probe(datagramSize: 1400), at: 10)
             #expect(watch.monitor.deadline == .at(10 + wait))
         }
+    }
+
+    @Test func `a probe is not waited for more than a second into the time of a request for life`() {
+        let watch = Watch()
+        _ = watch.ask(.probe(datagramSize: 1400), at: 0)
+        _ = watch.answer(0, at: 0.6)
+        _ = watch.ask(.probe(datagramSize: 1400), at: 9)
+        #expect(watch.monitor.deadline == .at(10.6))
+        #expect(watch.time(10.6) == .lost(.probe(datagramSize: 1400)))
+        #expect(watch.monitor.isSilent(.at(10.6)) && !watch.monitor.isSilent(.at(10.59)))
+        // But for a while an answer is waited for.
+        _ = watch.ask(.probe(datagramSize: 1400), at: 10.5)
+        #expect(watch.monitor.deadline == .at(11.5))
     }
 
     @Test func `a probe that could not be sent is over at once, a request for life is not`() {

@@ -34,7 +34,7 @@ private final class Walk {
         let end = now + .milliseconds(Int64(seconds * 1000))
         var idleSteps = 0
         while true {
-            if let usedSize { discovery.used(usedSize) }
+            if let usedSize { _ = discovery.used(usedSize) }
             guard let due = discovery.deadline, due <= end else { break }
             now = max(now, due)
             guard let size = discovery.probe(now: now) else {
@@ -157,7 +157,7 @@ private final class Walk {
         let before = walk.tried.count
         walk.run(for: 0.001)
         for _ in 0..<1000 {
-            walk.discovery.used(1500)
+            _ = walk.discovery.used(1500)
             walk.run(for: 0.1)
         }
         #expect(walk.tried.count - before <= 100 / 5 + 5)
@@ -166,7 +166,7 @@ private final class Walk {
     @Test func `one or two lost confirmations change nothing`() {
         let walk = Walk(carries: 1500)
         walk.run(for: 1)
-        walk.discovery.used(1500)
+        _ = walk.discovery.used(1500)
         walk.now = walk.now + .seconds(10)
         for isLast in [false, false, true] {
             #expect(walk.probe(at: walk.now) == 1500)
@@ -208,12 +208,12 @@ private final class Walk {
         let walk = Walk(carries: 500)
         var now = Instant.at(0)
         while walk.discovery.state != .error, now < .at(60) {
-            walk.discovery.used(1200)
+            _ = walk.discovery.used(1200)
             now = max(now, walk.discovery.deadline ?? now)
             if let size = walk.probe(at: now) { _ = walk.loss(size, at: now) }
         }
         #expect(walk.discovery.state == .error)
-        walk.discovery.used(1200)
+        _ = walk.discovery.used(1200)
         #expect(walk.discovery.deadline == now + .seconds(60))
         #expect(walk.probe(at: now + .seconds(59)) == nil)
         #expect(walk.probe(at: now + .seconds(60)) == 1500)
