@@ -171,6 +171,10 @@ int culvert_set_path_mtu_discovery(int descriptor, int family, int value) {
     return set_both(descriptor, family, IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, value);
 }
 
+int culvert_set_fragment_size(int descriptor, int size) {
+    return setsockopt(descriptor, IPPROTO_IPV6, IPV6_MTU, &size, sizeof size) == 0 ? 0 : -errno;
+}
+
 int culvert_next_path_error(int descriptor, culvert_path_error *error) {
     struct sockaddr_in6 name = {0};
     unsigned char control[256];

@@ -38,6 +38,8 @@ public struct SendStatistics: Equatable, Sendable {
     private static let maximumSegments = 64
     private static let maximumMessageBytes = 65000
     private static let recentCount = 256
+    /// RFC 8200 §5.
+    private static let minimumIPv6MTU: CInt = 1280
 
     private let arenaBytes: Int
     private let messageCapacity: Int
@@ -334,6 +336,11 @@ public struct SendStatistics: Equatable, Sendable {
         let value = isAllowed ? UDPSocket.Fragmentation.allowed.value : entry.key.restored
         statistics.systemCalls &+= 1
         _ = culvert_set_path_mtu_discovery(entry.key.descriptor, entry.family, value)
+        // No router cuts IPv6 packets, and the system does so by what it knows of the path, which is nothing where ICMP is
+        // filtered: so the pieces are what every path carries.
+        guard entry.family == AF_INET6 else { return }
+        statistics.systemCalls &+= 1
+        _ = culvert_set_fragment_size(entry.key.descriptor, isAllowed ? Self.minimumIPv6MTU : 0)
     }
 
     private func send(_ descriptor: CInt, messages: UnsafeMutablePointer<culvert_message>, count: Int) -> Int {

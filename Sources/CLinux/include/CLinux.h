@@ -84,6 +84,9 @@ int culvert_queue_path_errors(int descriptor, int family);
 /// Sets IP_MTU_DISCOVER, and IPV6_MTU_DISCOVER for an IPv6 socket: 0 or a negative errno.
 int culvert_set_path_mtu_discovery(int descriptor, int family, int value);
 
+/// Sets IPV6_MTU: the most bytes of an IPv6 packet, or fragment, that the socket sends; 0 for no such limit. 0 or a negative errno.
+int culvert_set_fragment_size(int descriptor, int size);
+
 /// epoll_pwait2(2) with a timeout in nanoseconds, negative for none; -ENOSYS before Linux 5.11.
 int culvert_epoll_wait(int descriptor, struct epoll_event *events, int count, int64_t nanoseconds);
 
