@@ -88,6 +88,57 @@ import Wire
         #expect(end.client.took < BuildKind.promisedEnd, "\(end.client.took)")
     }
 
+    @Test(
+        .enabled(if: openFiles > associations + 1000, "the limit on open files is too low"),
+        .timeLimit(.minutes(5)))
+    func `the heartbeats of ten thousand idle associations cost less than three hundredths of a processor`()
+        async throws
+    {
+        // Debug builds take many times as long for each; what they spend on so many is no measure, but it has a bound too.
+        let count = BuildKind.isSanitized ? 500 : BuildKind.isOptimized ? 10_000 : 1000
+        let pair = try await Pair(
+            clientTunnel: "flow_timeout = \"1h\"", serverTunnel: "flow_timeout = \"1h\"",
+            clientDaemon: "log_level = \"notice\"", serverDaemon: "log_level = \"notice\"")
+        for first in stride(from: 0, to: count, by: 50) {
+            for number in first..<min(first + 50, count) {
+                let address = IPAddress(ipv4: 0x7f03_0000 + UInt32(number))
+                try Peer(Endpoint(address: address, port: 0), connectedTo: pair.entrance).send([1])
+            }
+            for _ in first..<min(first + 50, count) {
+                _ = try #require(try await pair.target.receive(), "\(first): \(pair.logs)")
+            }
+        }
+        let known = try pair.client.associations()
+        #expect(known.count == count && known.allSatisfy { $0.state == "established" })
+        // The search for the path MTU is over within seconds, and heartbeats come after ten of silence.
+        try await Task.sleep(for: .seconds(12))
+        func answered(_ daemon: Daemon) throws -> UInt64 {
+            try daemon.associations().reduce(0) { $0 + ($1.heartbeat?.answered ?? 0) + ($1.pathMtu?.probes ?? 0) }
+        }
+        func sentAndTime(_ daemon: Daemon) throws -> (UInt64, Duration) {
+            (try answered(daemon), try daemon.processorTime())
+        }
+        let before = try (client: sentAndTime(pair.client), server: sentAndTime(pair.server))
+        let begin = ContinuousClock.now
+        try await Task.sleep(for: .seconds(20))
+        let after = try (client: pair.client.processorTime(), server: pair.server.processorTime())
+        let span = ContinuousClock.now - begin
+        let messages = try (client: answered(pair.client), server: answered(pair.server))
+        let client = (after.client - before.client.1) / span
+        let server = (after.server - before.server.1) / span
+        let exchanged = messages.client + messages.server - before.client.0 - before.server.0
+        print(
+            """
+            scale: \(count) idle associations, \(exchanged) heartbeats and probes answered in \(span): \
+            client \(client * 100) %, server \(server * 100) % of a processor
+            """)
+        // Ten seconds without a word, twice: each association has been asked, by one end at least.
+        #expect(exchanged >= UInt64(count))
+        #expect(messages.client + messages.server <= UInt64(count * 40))
+        guard !BuildKind.isSanitized else { return }
+        #expect(client < 0.03 && server < 0.03, "\(client) \(server)")
+    }
+
     @Test(.timeLimit(.minutes(3)))
     func `first hellos from a hundred thousand addresses take no memory and harm nobody`() async throws {
         let pair = try await Pair()
