@@ -14,6 +14,8 @@ final class SimulatedHost: DatagramOutput {
     var refusesSockets = false
     /// Takes what comes to a flow's socket.
     var receive: (FlowID, Packet) -> Void = { _, _ in }
+    /// Takes a flow whose datagram the interface has refused as too large.
+    var refuse: (FlowID?) -> Void = { _ in }
     /// Called when the tunnel wants its forward name resolved.
     var onResolve: () -> Void = {}
 
@@ -55,24 +57,28 @@ final class SimulatedHost: DatagramOutput {
 
     func send(_ flow: FlowID, maximum: Int, mayFragment: Bool, write: (inout MutableRawSpan) -> Int?) {
         guard let socket = sockets[flow] else { return }
-        send(from: socket.local, to: socket.remote, maximum: maximum, write: write)
+        send(flow, from: socket.local, to: socket.remote, maximum: maximum, mayFragment: mayFragment, write: write)
     }
 
     func sendShared(
         _ flow: FlowID?, to destination: Endpoint, from source: IPAddress, maximum: Int, mayFragment: Bool,
         write: (inout MutableRawSpan) -> Int?
     ) {
-        send(from: Endpoint(address: source, port: shared.port), to: destination, maximum: maximum, write: write)
+        let local = Endpoint(address: source, port: shared.port)
+        send(flow, from: local, to: destination, maximum: maximum, mayFragment: mayFragment, write: write)
     }
 
     func resolve() { onResolve() }
 
     private func send(
-        from source: Endpoint, to destination: Endpoint, maximum: Int, write: (inout MutableRawSpan) -> Int?
+        _ flow: FlowID?, from source: Endpoint, to destination: Endpoint, maximum: Int, mayFragment: Bool,
+        write: (inout MutableRawSpan) -> Int?
     ) {
         var buffer = [UInt8](repeating: 0, count: maximum)
         guard let length = buffer.withMutableBytes(write) else { return }
         let bytes = Array(buffer.prefix(length))
-        simulation.network.send(Packet(source: source, destination: destination, bytes: bytes), now: simulation.now)
+        if !mayFragment, length + destination.headerSize > 1500 { return refuse(flow) }
+        let packet = Packet(source: source, destination: destination, bytes: bytes, mayFragment: mayFragment)
+        simulation.network.send(packet, now: simulation.now)
     }
 }

@@ -10,6 +10,11 @@ struct Packet {
     var source: Endpoint
     var destination: Endpoint
     var bytes: [UInt8]
+    /// Whether IP may cut it into pieces on its way.
+    var mayFragment = true
+
+    /// Bytes of the IP packet, uncut.
+    var size: Int { bytes.count + source.headerSize }
 }
 
 /// Carries packets between the endpoints that are bound to it.
@@ -29,6 +34,10 @@ final class SimulatedNetwork {
     /// The two directions; their impairments may be changed at any time.
     var toServer: ImpairedPath
     var toClient: ImpairedPath
+    /// The path's MTU in each direction, for packets that must not be cut; the others get through in pieces.
+    var mtu: (toServer: Int, toClient: Int) = (65_535, 65_535)
+    /// Packets that were larger than that.
+    private(set) var tooLarge = 0
     /// Sees each packet before it crosses and says whether it goes on; for losses that are no chance.
     var filter: (Packet, Direction) -> Bool = { _, _ in true }
     /// Everything that was sent across, losses included.
@@ -59,8 +68,13 @@ final class SimulatedNetwork {
         self.toClient = ImpairedPath(toClient, seed: seed ^ 0x5eed)
     }
 
-    /// Whether an address is on the server's side of the path: 198.51.100.0/24 is, everything else is not.
-    static func isServerSide(_ address: IPAddress) -> Bool { address.isIPv4 && address.ipv4Bits >> 8 == 0xc6_3364 }
+    /// Whether an address is on the server's side of the path: 198.51.100.0/24 and 2001:db8:5::/48 are, everything else
+    /// is not.
+    static func isServerSide(_ address: IPAddress) -> Bool {
+        address.isIPv4 ? address.ipv4Bits >> 8 == 0xc6_3364 : serverSite?.contains(address) == true
+    }
+
+    private static let serverSite = IPPrefix("2001:db8:5::/48")
 
     func bind(_ endpoint: Endpoint, _ receive: @escaping (Packet) -> Void) { sockets[endpoint] = receive }
 
@@ -84,6 +98,10 @@ final class SimulatedNetwork {
         if direction == .toClient { answered += 1 }
         if keepsHistory { history.append(Crossing(direction: direction, packet: packet, sentAt: now)) }
         guard filter(packet, direction) else { return }
+        guard packet.mayFragment || packet.size <= (toServerSide ? mtu.toServer : mtu.toClient) else {
+            tooLarge += 1
+            return
+        }
         let tag = tag(Route(source: packet.source, destination: packet.destination))
         switch direction {
         case .toServer: toServer.submit(packet.bytes, tag: tag, at: now.nanoseconds)

@@ -59,9 +59,11 @@ final class ClientNode {
         var policy = ReconnectPolicy()
         var access = AccessList()
         var keys = SimulatorKeys.Choice()
+        var path = TunnelPath()
         /// What the forward name resolves to.
         var addresses: [Endpoint] = []
         var seed: UInt64 = 1
+        var usesIPv6 = false
     }
 
     let host: SimulatedHost
@@ -88,8 +90,11 @@ final class ClientNode {
         addresses = options.addresses
         context = try SimulatorKeys.shared.get().clientContext(options.keys)
         box = EngineBox()
-        // 192.0.2.1 and on.
-        let address = IPAddress(ipv4: 0xc000_0201 + UInt32(number))
+        // 192.0.2.1 or 2001:db8:2::1 and on.
+        let address =
+            options.usesIPv6
+            ? IPAddress(high: 0x2001_0db8_0002_0000, low: 1 + UInt64(number))
+            : IPAddress(ipv4: 0xc000_0201 + UInt32(number))
         host = SimulatedHost(shared: Endpoint(address: address, port: 5514), in: simulation)
         tunnel = Self.makeTunnel(options, host, context, box)
         bind()
@@ -138,6 +143,12 @@ final class ClientNode {
             var bytes = packet.bytes
             perform { tunnel, now in bytes.withMutableBytes { tunnel.handleRemote(&$0, flow: flow, now: now) } }
         }
+        host.refuse = { [unowned self] flow in
+            // Reported when the batch goes out, not in the midst of the tunnel's work.
+            simulation.schedule(after: .zero) { [unowned self] in
+                perform { $0.handleSendFailure(flow, .tooLarge, count: 1, now: $1) }
+            }
+        }
         host.onResolve = { [unowned self] in
             resolutions += 1
             simulation.schedule(after: .milliseconds(3)) { [unowned self] in
@@ -151,7 +162,7 @@ final class ClientNode {
     ) -> SimulatedClient {
         SimulatedClient(
             target: options.target, limits: options.limits, policy: options.policy, access: options.access,
-            output: host, seed: options.seed
+            path: options.path, output: host, seed: options.seed
         ) { datagramSize in
             // Where the server gives no tickets there is never a session.
             box.keep(
@@ -169,12 +180,18 @@ final class ServerNode {
         var limits = TunnelLimits()
         var access = AccessList()
         var cookieExchange = true
+        var usesIPv6 = false
         var keys = SimulatorKeys.Choice()
+        var path = TunnelPath()
     }
 
-    /// Where the server of this number listens: 198.51.100.1 and on.
-    static func endpoint(_ number: Int) -> Endpoint {
-        Endpoint(address: IPAddress(ipv4: 0xc633_6401 + UInt32(number)), port: 6514)
+    /// Where the server of this number listens: 198.51.100.1, or 2001:db8:5::1, and on.
+    static func endpoint(_ number: Int, usesIPv6: Bool = false) -> Endpoint {
+        let address =
+            usesIPv6
+            ? IPAddress(high: 0x2001_0db8_0005_0000, low: 1 + UInt64(number))
+            : IPAddress(ipv4: 0xc633_6401 + UInt32(number))
+        return Endpoint(address: address, port: 6514)
     }
 
     let host: SimulatedHost
@@ -198,7 +215,7 @@ final class ServerNode {
         self.simulation = simulation
         context = try SimulatorKeys.shared.get().serverContext(options.keys)
         box = EngineBox()
-        host = SimulatedHost(shared: Self.endpoint(number), in: simulation)
+        host = SimulatedHost(shared: Self.endpoint(number, usesIPv6: options.usesIPv6), in: simulation)
         let targetEndpoint = Endpoint(address: host.shared.address, port: 514)
         target = SimulatedTarget(endpoint: targetEndpoint, in: simulation)
         tunnel = try Self.makeTunnel(options, host, targetEndpoint, context, box, now: simulation.now)
@@ -248,6 +265,11 @@ final class ServerNode {
                 }
             }
         }
+        host.refuse = { [unowned self] flow in
+            simulation.schedule(after: .zero) { [unowned self] in
+                perform { $0.handleSendFailure(flow, .tooLarge, count: 1, now: $1) }
+            }
+        }
         host.receive = { [unowned self] flow, packet in
             arrivals.takePlaintext()
             perform { $0.handleTarget(packet.bytes.bytes, flow: flow, now: $1) }
@@ -259,7 +281,7 @@ final class ServerNode {
         now: Instant
     ) throws -> SimulatedServer {
         SimulatedServer(
-            target: .endpoint(target), limits: options.limits, access: options.access,
+            target: .endpoint(target), limits: options.limits, access: options.access, path: options.path,
             cookieExchange: options.cookieExchange, firstKey: try CookieKey(), output: host, now: now,
             makeKey: { try? CookieKey() },
             makeEngine: { datagramSize in

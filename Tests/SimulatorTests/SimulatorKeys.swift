@@ -1,6 +1,7 @@
 // Certificates and contexts for simulations. They are made once, because RSA keys take their time.
 
 import Foundation
+import Wire
 
 @testable import OpenSSL
 
@@ -55,6 +56,8 @@ struct SimulatorKeys: Sendable {
         /// A key instead of certificates; the client's may be another than the server's.
         var preSharedKey: (client: UInt8, server: UInt8)?
         var ciphers: String?
+        /// What the ends say about heartbeats; nothing unless a simulation is about them.
+        var heartbeat: (client: HeartbeatMode?, server: HeartbeatMode?) = (nil, nil)
     }
 
     func clientContext(_ choice: Choice) throws -> HandshakeContext {
@@ -67,6 +70,7 @@ struct SimulatorKeys: Sendable {
         }
         options.usesSessionTickets = choice.usesSessionTickets
         options.ciphers = choice.ciphers
+        options.heartbeatMode = choice.heartbeat.client
         return try HandshakeContext(.client, options)
     }
 
@@ -84,6 +88,7 @@ struct SimulatorKeys: Sendable {
         }
         options.usesSessionTickets = choice.usesSessionTickets
         options.ciphers = choice.ciphers
+        options.heartbeatMode = choice.heartbeat.server
         return try HandshakeContext(.server, options)
     }
 }

@@ -73,7 +73,8 @@ final class WatchedEngine: HandshakeEngine {
                 HandshakeResult(
                     protection: WatchedProtection(result.protection, ledger), nextSequence: result.nextSequence,
                     receivedSequences: result.receivedSequences, finalFlight: result.finalFlight, peer: result.peer,
-                    cipherSuite: result.cipherSuite, isResumed: result.isResumed))
+                    cipherSuite: result.cipherSuite, isResumed: result.isResumed,
+                    peerHeartbeatMode: result.peerHeartbeatMode))
         }
     }
 }
