@@ -206,10 +206,8 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
         flows.living.map { index in
             let flow = flows[index]
             return AssociationSnapshot(
-                serial: flow.serial, state: flow.state, peer: flow.remote, sender: flows.key(index),
-                description: flow.association?.description, establishedAt: flow.establishedAt,
-                counters: flow.association?.counters ?? AssociationCounters(), pathMTU: flow.association?.pathMTU,
-                maximumDatagram: flow.association?.maximumDatagram, heartbeat: flow.association?.heartbeat)
+                of: flow.association, serial: flow.serial, state: flow.state, peer: flow.remote,
+                sender: flows.key(index), establishedAt: flow.establishedAt)
         }
     }
 

@@ -183,11 +183,9 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
         flows.living.map { index in
             let flow = flows[index]
             return AssociationSnapshot(
-                serial: flow.serial, state: flow.establishedAt == nil ? .handshaking : .established,
-                peer: flows.key(index), sender: nil, description: flow.association?.description,
-                establishedAt: flow.establishedAt, counters: flow.association?.counters ?? AssociationCounters(),
-                pathMTU: flow.association?.pathMTU, maximumDatagram: flow.association?.maximumDatagram,
-                heartbeat: flow.association?.heartbeat)
+                of: flow.association, serial: flow.serial,
+                state: flow.establishedAt == nil ? .handshaking : .established, peer: flows.key(index), sender: nil,
+                establishedAt: flow.establishedAt)
         }
     }
 

@@ -1,7 +1,6 @@
 // What both kinds of tunnel are told, and what they tell.
 
 public import DTLS
-public import Wire
 
 /// Bounds and timeouts of a tunnel.
 public struct TunnelLimits: Sendable {
@@ -89,76 +88,4 @@ public struct TunnelCounters: Sendable {
         bytesIn &+= association.bytesIn
         drops.add(association.drops)
     }
-}
-
-/// Something that a log should tell.
-public enum TunnelEvent: Sendable {
-    /// An association is up. `sender` is the local sender that it serves, at a client's end.
-    case established(peer: Endpoint, sender: Endpoint?, AssociationDescription)
-    /// A handshake failed; at a client's end the next attempt follows after `retryIn`.
-    case handshakeFailed(peer: Endpoint, HandshakeFailure, retryIn: Duration?)
-    /// The peer's identity is not among `allow_peers`.
-    case refused(peer: Endpoint, PeerIdentity)
-    /// An association ended; `identity` is whose it was.
-    case ended(peer: Endpoint, PeerIdentity?, AssociationEnd)
-    /// The forward name has no addresses; the next attempt follows after `retryIn`.
-    case unresolved(String, retryIn: Duration)
-    /// Datagrams from here do not fit one packet of the path, or not even a record. Told once a minute for each flow.
-    case oversize(from: Endpoint, byteCount: Int, DatagramFate)
-    /// The path MTU towards a peer is another than before, or known at all: then there is none before.
-    case pathMTUChanged(peer: Endpoint, PathMTU, from: Int?, maximumDatagram: Int)
-    /// A flow was idle for its timeout.
-    case expired(Endpoint)
-    /// A limit is reached; the flow of `evicted`, the oldest idle one, gave way, or nobody did.
-    case limit(TunnelLimit, evicted: Endpoint?)
-    /// The system refused a socket towards this address.
-    case noSocket(Endpoint)
-}
-
-/// Which limit was reached.
-public enum TunnelLimit: String, Sendable {
-    /// `max_flows`.
-    case flows = "max_flows"
-    /// `max_associations`.
-    case associations = "max_associations"
-    /// `max_handshakes`.
-    case handshakes = "max_handshakes"
-}
-
-/// One association as a status shows it.
-public struct AssociationSnapshot: Sendable {
-    /// Where an association stands.
-    public enum State: String, Sendable {
-        /// The forward name is being resolved.
-        case resolving
-        /// The handshake is under way.
-        case handshaking
-        /// Data flows.
-        case established
-        /// The last attempt failed; the next one waits for its time.
-        case waiting
-        /// None is up; the next datagram from the sender begins one.
-        case idle
-    }
-
-    /// The number that it has for as long as its flow lives; unique within the tunnel.
-    public var serial: UInt64
-    /// Where it stands.
-    public var state: State
-    /// The peer's address, where one has been tried.
-    public var peer: Endpoint?
-    /// The local sender that it serves, at a client's end.
-    public var sender: Endpoint?
-    /// What is known of it once it is established.
-    public var description: AssociationDescription?
-    /// When it was established.
-    public var establishedAt: Instant?
-    /// What it has carried.
-    public var counters: AssociationCounters
-    /// What is known of the path's MTU once it is established.
-    public var pathMTU: PathMTU?
-    /// The most plaintext bytes that reach the peer in one packet.
-    public var maximumDatagram: Int?
-    /// What has come of heartbeats; nil where the peer takes no part.
-    public var heartbeat: HeartbeatStatistics?
 }

@@ -1,0 +1,59 @@
+// An association as a status shows it: values, to be carried to another thread.
+
+public import DTLS
+public import Wire
+
+/// One association as a status shows it.
+public struct AssociationSnapshot: Sendable {
+    /// Where an association stands.
+    public enum State: String, Sendable {
+        /// The forward name is being resolved.
+        case resolving
+        /// The handshake is under way.
+        case handshaking
+        /// Data flows.
+        case established
+        /// The last attempt failed; the next one waits for its time.
+        case waiting
+        /// None is up; the next datagram from the sender begins one.
+        case idle
+    }
+
+    /// The number that it has for as long as its flow lives; unique within the tunnel.
+    public var serial: UInt64
+    /// Where it stands.
+    public var state: State
+    /// The peer's address, where one has been tried.
+    public var peer: Endpoint?
+    /// The local sender that it serves, at a client's end.
+    public var sender: Endpoint?
+    /// What is known of it once it is established.
+    public var description: AssociationDescription?
+    /// When it was established.
+    public var establishedAt: Instant?
+    /// What it has carried.
+    public var counters: AssociationCounters
+    /// What is known of the path's MTU once it is established.
+    public var pathMTU: PathMTU?
+    /// The most plaintext bytes that reach the peer in one packet.
+    public var maximumDatagram: Int?
+    /// What has come of heartbeats; nil where the peer takes no part.
+    public var heartbeat: HeartbeatStatistics?
+
+    /// What is known of a flow's association, if it has one.
+    init<Engine>(
+        of association: Association<Engine>?, serial: UInt64, state: State, peer: Endpoint?, sender: Endpoint?,
+        establishedAt: Instant?
+    ) {
+        self.serial = serial
+        self.state = state
+        self.peer = peer
+        self.sender = sender
+        self.establishedAt = establishedAt
+        description = association?.description
+        counters = association?.counters ?? AssociationCounters()
+        pathMTU = association?.pathMTU
+        maximumDatagram = association?.maximumDatagram
+        heartbeat = association?.heartbeat
+    }
+}
