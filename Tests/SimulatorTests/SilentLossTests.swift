@@ -36,6 +36,12 @@ private struct IdlePair {
         random = SplitMix64(seed: seed)
         self.loss = UInt64(loss * 0x1p53)
         self.delay = delay
+        // The search for the path MTU comes first and tells the round trip: on a long path there are fewer copies then.
+        _ = first.ask(.probe(datagramSize: 1228), now: now)
+        _ = second.ask(.probe(datagramSize: 1228), now: now)
+        now = now + delay + delay
+        _ = first.receive(response: HeartbeatMonitor.payload(0).bytes, now: now)
+        _ = second.receive(response: HeartbeatMonitor.payload(0).bytes, now: now)
     }
 
     /// Lets time pass, until an end gives up.
