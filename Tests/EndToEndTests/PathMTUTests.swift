@@ -73,7 +73,7 @@ struct PathMTUTests {
                 !disturbances.contains { lost.at >= $0 - .milliseconds(100) && lost.at < $0 + .seconds(1) }
             }
             #expect(lost.isEmpty, "\(lost.count) of \(traffic.sent) lost: \(lost.prefix(10)) \(pair.logs)")
-            #expect(traffic.sent > 100)
+            #expect(traffic.sent > 20)
             print("path MTU: \(traffic.sent) small datagrams, \(traffic.lost.count) lost, \(given.testDescription)")
         }
         #expect(!pair.client.lines(with: "path MTU to").filter { $0.contains("changed from") }.isEmpty, "\(pair.logs)")
