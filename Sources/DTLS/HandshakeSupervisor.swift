@@ -108,11 +108,12 @@ final class HandshakeSupervisor<Engine: HandshakeEngine> {
     }
 
     private func repeatFlight(_ now: Instant) -> HandshakeProgress<Engine.Protection> {
-        // OpenSSL's timer follows the wall clock. If that still shows a wait where the monotonic clock shows none, it
-        // has been set back, and the flight would be repeated who knows when: a fresh handshake is quicker.
+        // OpenSSL's timer follows the wall clock. If that still shows a long wait where the monotonic clock shows none,
+        // it has been set back, and the flight would be repeated who knows when: a fresh handshake is quicker.
         if let left = engine.retransmission {
-            guard left <= .milliseconds(100) else { return .failed(Self.clockStep) }
-            // The two clocks drift apart a little. The engine repeats nothing before its own has run out, to 15 ms.
+            guard left <= .seconds(1) else { return .failed(Self.clockStep) }
+            // A short one is waited for: the two clocks drift apart a little, and when there is much to do `now` may be
+            // older than the flight. The engine repeats nothing before its own has run out, to 15 ms.
             if left > .milliseconds(15) { return arm(.waiting, now: now) }
         }
         timeouts += 1

@@ -163,15 +163,18 @@ import Wire
         #expect(subject.engine.timeouts == 0)
     }
 
-    @Test func `the engine's clock being slightly behind is not a lost flight`() {
+    // On a busy machine the time at which a batch of work began may be this much older than the flights it sends.
+    @Test(arguments: [20, 500, 1000])
+    func `the engine's clock being behind a little is not a lost flight`(milliseconds: Int) {
         let subject = Subject()
+        let late = 1 + Double(milliseconds) / 1000
         _ = subject.supervisor.start(now: .at(0))
-        subject.engine.retransmission = .milliseconds(20)
+        subject.engine.retransmission = .milliseconds(milliseconds)
         #expect(failure(subject.supervisor.handleTimeout(now: .at(1))) == nil)
         #expect(subject.engine.timeouts == 0)
-        #expect(subject.supervisor.deadline == .at(1.02))
+        #expect(subject.supervisor.deadline == .at(late))
         subject.engine.retransmission = .zero
-        _ = subject.supervisor.handleTimeout(now: .at(1.02))
+        _ = subject.supervisor.handleTimeout(now: .at(late))
         #expect(subject.engine.timeouts == 1)
     }
 
@@ -189,7 +192,7 @@ import Wire
 
         let small = Subject()
         _ = small.supervisor.start(now: .at(0))
-        small.engine.retransmission = .milliseconds(500)
+        small.engine.retransmission = .milliseconds(1100)
         #expect(failure(small.supervisor.handleTimeout(now: .at(1))) == .clockStep)
 
         let longest = Subject()
