@@ -41,8 +41,8 @@ import Wire
         let before = cast.network.answered
         // None of the answers crosses: they go to addresses that nobody has.
         cast.network.keepsHistory = false
-        cast.network.filter = { packet, direction in
-            direction == .toServer || packet.destination.address == cast.client.host.shared.address
+        cast.network.filter = { [home = cast.client.host.shared.address] packet, direction in
+            direction == .toServer || packet.destination.address == home
         }
         cast.application.send(100, every: .milliseconds(10))
         for batch in 0..<100 as Range<UInt32> {

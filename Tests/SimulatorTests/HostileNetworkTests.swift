@@ -9,7 +9,7 @@ import Wire
 @Suite struct HostileNetworkTests {
     /// After each datagram of the handshake and the data, delivers what `forgeries` makes of it, in both directions.
     private func accompany(_ cast: Cast, _ forgeries: @escaping (Packet, SimulatedNetwork.Direction) -> [Packet]) {
-        cast.network.filter = { [network = cast.network] packet, direction in
+        cast.network.filter = { [unowned network = cast.network] packet, direction in
             for forged in forgeries(packet, direction) { network.inject(forged) }
             return true
         }
