@@ -72,7 +72,8 @@ struct ControlServerTests {
         try await served { server in
             let missing = try #require(
                 try await RawClient.exchange(server.path, "GET /v1/nothing HTTP/1.1\r\nHost: x\r\n\r\n"))
-            #expect(missing.hasPrefix("HTTP/1.1 404 ") && missing.contains("\"instance\":\"/v1/nothing\""))
+            #expect(
+                missing.hasPrefix("HTTP/1.1 404 ") && missing.contains("\"instance\":\"/v1/nothing\""), "\(missing)")
             for method in ["POST", "DELETE", "OPTIONS", "BREW"] {
                 let refused = try #require(
                     try await RawClient.exchange(server.path, "\(method) /healthz HTTP/1.1\r\nHost: x\r\n\r\n"),

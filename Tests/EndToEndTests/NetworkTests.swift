@@ -48,6 +48,10 @@ struct NetworkTests {
         legacy.send(pattern(1000))
         let first = try #require(try await application.receive(), "\(client.log) \(server.log)")
         #expect(first.bytes == pattern(1000))
+        // Nothing is dropped for a path MTU that is not known yet.
+        for daemon in [client, server] {
+            try await daemon.has("a path MTU") { $0.first?.pathMtu?.state == "complete" }
+        }
         for size in [1200, 1500, 9000, 16_384] {
             legacy.send(pattern(size))
             application.send(pattern(size), to: first.source)
