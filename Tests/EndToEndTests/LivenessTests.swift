@@ -133,14 +133,21 @@ struct LivenessTests {
         try await pair.client.has("an association") { $0.first?.state == "established" }
         try await pair.server.has("an association") { $0.first?.datagrams.in ?? 0 > 0 }
         try await pair.lab.cut(6514, true)
-        let cut = ContinuousClock.now
-        try await pair.client.has("the end", within: .seconds(40)) { $0.first?.state != "established" }
-        let atClient = ContinuousClock.now - cut
-        try await pair.server.has("the end", within: .seconds(40)) { $0.isEmpty }
-        let atServer = ContinuousClock.now - cut
-        print("liveness: with the defaults noticed after \(atClient) (client) and \(atServer) (server)")
-        #expect(atClient <= .seconds(25) && atServer <= .seconds(25))
+        let cut = Date.now
+        try await pair.client.has("the end", within: .seconds(60)) { $0.first?.state != "established" }
+        try await pair.server.has("the end", within: .seconds(60)) { $0.isEmpty }
+        // By the daemons' own words: this test may be kept from looking when the machine is busy.
+        let client = try Self.time(of: try #require(pair.client.lines(with: "the peer is gone").first, "\(pair.logs)"))
+        let server = try Self.time(of: try #require(pair.server.lines(with: "the peer is gone").first, "\(pair.logs)"))
+        let (atClient, atServer) = (client.timeIntervalSince(cut), server.timeIntervalSince(cut))
+        print("liveness: with the defaults noticed after \(atClient) s (client) and \(atServer) s (server)")
+        #expect(atClient <= 25 && atServer <= 25)
         try await traffic.end()
+    }
+
+    /// When a line of a daemon's log was written.
+    private static func time(of line: String) throws -> Date {
+        try Date.ISO8601FormatStyle(includingFractionalSeconds: true).parse(String(line.prefix { $0 != " " }))
     }
 
     @Test func `a server that was killed and started again gets its client back by itself`() async throws {
