@@ -32,7 +32,7 @@ func bytes(of span: borrowing MutableRawSpan) -> [UInt8] {
 
 /// Waits, for five seconds at most, until `count` datagrams have come.
 func collect(
-    _ count: Int, from socket: UDPSocket, by batch: ReceiveBatch = ReceiveBatch()
+    _ count: Int, from socket: UDPSocket, by batch: ReceiveBatch = ReceiveBatch(), sentBy sender: Endpoint? = nil
 ) throws -> [Arrival] {
     let poller = try Poller()
     try poller.add(socket.descriptor, token: 0)
@@ -41,6 +41,8 @@ func collect(
     while arrivals.count < count {
         if case .received = batch.receive(from: socket) {
             batch.forEachDatagram { datagram, source, destination in
+                // Another test may still be sending to who had this port before.
+                guard sender == nil || source == sender else { return }
                 arrivals.append(Arrival(bytes: bytes(of: datagram), source: source, destination: destination))
             }
             continue
