@@ -149,6 +149,13 @@ public final class Program: Sendable {
         return code & 0x7f == 0 ? code >> 8 & 0xff : 128 + code & 0x7f
     }
 
+    private typealias CloseFrom = @convention(c) (UnsafeMutablePointer<posix_spawn_file_actions_t>, CInt) -> CInt
+
+    /// posix_spawn_file_actions_addclosefrom_np, which Glibc's module leaves out.
+    private static let closeFrom = dlsym(nil, "posix_spawn_file_actions_addclosefrom_np").map {
+        unsafeBitCast($0, to: CloseFrom.self)
+    }
+
     private static func spawn(
         _ arguments: [String], environment: [String: String], input: CInt, output: CInt
     ) -> pid_t? {
@@ -163,6 +170,8 @@ public final class Program: Sendable {
         posix_spawn_file_actions_adddup2(&actions, input, 0)
         posix_spawn_file_actions_adddup2(&actions, output, 1)
         posix_spawn_file_actions_adddup2(&actions, output, 2)
+        // What other tests have open at the moment must not stay open in it.
+        _ = closeFrom?(&actions, 3)
         // What the test process has blocked or ignored must not stay so in its children.
         var none = sigset_t()
         var ignored = sigset_t()
