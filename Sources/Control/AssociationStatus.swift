@@ -17,6 +17,8 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
     public enum Mode: String, Codable, Sendable {
         /// One association per flow, one datagram per record.
         case plain
+        /// All flows to the same peer in one association; needs culvert at both ends.
+        case shared
     }
 
     /// Where in its life an association is.
@@ -124,10 +126,26 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
         }
     }
 
+    /// The Connection IDs of an association, in hexadecimal; empty where an end wants none.
+    public struct ConnectionID: Codable, Sendable, Equatable {
+        /// In records from the peer.
+        public var `in`: String
+        /// In records to the peer.
+        public var out: String
+
+        /// Puts them together.
+        public init(in: String, out: String) {
+            self.in = `in`
+            self.out = out
+        }
+    }
+
     /// Names the association as long as it lives; not reused while the daemon runs.
     public var id: String
-    /// The name of its tunnel in the config.
+    /// The name of its tunnel in the config; the first of `tunnels`.
     public var tunnel: String
+    /// The names of all tunnels whose flows it carries, in the config's order; one in plain mode.
+    public var tunnels: [String]
     /// Which end this daemon is.
     public var role: Role
     /// How datagrams travel.
@@ -145,12 +163,18 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
     public var `protocol`: String
     /// The cipher suite by its IANA or OpenSSL name. Absent until established.
     public var cipher: String?
+    /// What ALPN (RFC 7301) agreed on: `culvert/1` in shared mode. Absent where nothing was agreed on.
+    public var applicationProtocol: String?
+    /// The server's name that the client asked for (RFC 6066 §3). Absent where it named none.
+    public var serverName: String?
     /// When the handshake was done. RFC 3339 in UTC with milliseconds on the wire. Absent until established.
     public var establishedAt: Date?
     /// How long the handshake took, in milliseconds. Absent until established.
     public var handshakeMilliseconds: Double?
     /// Whether the handshake resumed an earlier session.
     public var resumed: Bool
+    /// How often a new handshake has replaced the keys.
+    public var rekeys: UInt64
     /// Application datagrams carried.
     public var datagrams: Count
     /// Their payload in bytes, without any header.
@@ -167,17 +191,21 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
     public var pathMTU: PathMTU?
     /// Flows that use it; 1 in plain mode.
     public var flows: Int
+    /// What names it in records instead of addresses (RFC 9146). Absent where the two ends did not agree on that.
+    public var connectionID: ConnectionID?
 
     /// An association that has just begun: nothing counted, nothing known of the peer but its address.
     public init(id: String, tunnel: String, role: Role, state: State, peerAddress: String) {
         self.id = id
         self.tunnel = tunnel
+        self.tunnels = [tunnel]
         self.role = role
         self.mode = .plain
         self.state = state
         self.peerAddress = peerAddress
         self.protocol = "DTLS 1.2"
         self.resumed = false
+        self.rekeys = 0
         self.datagrams = Count()
         self.bytes = Count()
         self.dropped = [:]
@@ -187,17 +215,20 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
     }
 
     private enum CodingKeys: String, CodingKey {
-        case id, tunnel, role, mode, state
+        case id, tunnel, tunnels, role, mode, state
         case peerAddress = "peer_address"
         case sender
         case peerIdentity = "peer_identity"
         case `protocol`, cipher
+        case applicationProtocol = "application_protocol"
+        case serverName = "server_name"
         case establishedAt = "established_at"
         case handshakeMilliseconds = "handshake_ms"
-        case resumed, datagrams, bytes, dropped, replayed
+        case resumed, rekeys, datagrams, bytes, dropped, replayed
         case authenticationFailures = "auth_failures"
         case heartbeat
         case pathMTU = "path_mtu"
         case flows
+        case connectionID = "connection_id"
     }
 }

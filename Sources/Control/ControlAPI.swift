@@ -1,14 +1,6 @@
 // The routes of the control API: GET /healthz, /readyz, /v1/tunnels and /v1/associations. It maps paths to what the
 // daemon knows and shapes the answers; it holds no state of its own.
 
-/// Whether every tunnel is up.
-public enum Readiness: Sendable, Equatable {
-    /// All are.
-    case ready
-    /// Not yet, or no longer: one sentence for each tunnel that is not, such as `tunnel 'syslog': no address yet`.
-    case waiting([String])
-}
-
 /// Asks for a value that is given later, once, from any thread. It is called on the control plane's thread and must not
 /// block it.
 public typealias ControlQuery<Value> = @Sendable (_ give: @escaping @Sendable (Value) -> Void) -> Void

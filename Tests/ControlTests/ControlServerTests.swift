@@ -32,13 +32,16 @@ struct ControlServerTests {
             let list = try await curl("http://culvert/v1/associations", socket: server.path)
             #expect(
                 list.code == 0 && list.output.hasPrefix("[{\"auth_failures\":0,\"bytes\":{\"in\":120,\"out\":9000}"))
+            let noValues = String(
+                decoding: ControlResponse.json(Histogram()).body.dropLast(), as: UTF8.self)
             let tunnels = try await curl("http://culvert/v1/tunnels", socket: server.path)
             #expect(
                 tunnels.output.trimmingCharacters(in: .whitespacesAndNewlines) == """
                     [{"associations":{"established":2},"bytes":{"in":0,"out":0},"datagrams":{"in":1,"out":20},\
-                    "dropped":{"no_association":3},"evictions":4,"failed_handshakes":0,"forward":\
-                    "dtls://collector.example.net:6514","handshakes":0,"listen":"udp://127.0.0.1:5514",\
-                    "name":"syslog","role":"client"}]
+                    "dropped":{"no_association":3},"evictions":4,"failed_handshakes":0,"flows":0,"forward":\
+                    "dtls://collector.example.net:6514","handshake_seconds":\(noValues),"handshakes":0,\
+                    "heartbeats_lost":0,"listen":"udp://127.0.0.1:5514","name":"syslog","role":"client",\
+                    "rtt_seconds":\(noValues),"service":"syslog","sharing":"never","state":"idle"}]
                     """)
             let head = try await curl("-I", "http://culvert/healthz", socket: server.path)
             #expect(head.code == 0 && head.output.contains("200 OK") && head.output.contains("Content-Length: 3"))

@@ -1,0 +1,65 @@
+// A part of a long list. Lists are ordered by id, and a page begins after an id: so it does not matter when elements come
+// and go between two pages, nothing that stays is told twice or left out.
+
+/// Which part of a list is wanted.
+public struct PageQuery: Sendable, Equatable {
+    /// How many elements a page has at most when nothing is said.
+    public static let usualLimit = 1_000
+    /// The most that may be asked for.
+    public static let highestLimit = 10_000
+
+    /// Only elements of this tunnel.
+    public var tunnel: String?
+    /// Only elements whose id comes after this one.
+    public var after: String?
+    /// How many elements at most, 1 to `highestLimit`.
+    public var limit: Int
+
+    /// The beginning of the whole list.
+    public init(tunnel: String? = nil, after: String? = nil, limit: Int = PageQuery.usualLimit) {
+        self.tunnel = tunnel
+        self.after = after
+        self.limit = min(max(limit, 1), Self.highestLimit)
+    }
+
+    /// Cuts the page out of all `candidates`, which are those of `tunnel` if there is one, in any order. Only those on the
+    /// page are made into elements.
+    public func page<Candidate, Element>(
+        of candidates: some Sequence<Candidate>, id: (Candidate) -> String, make: (Candidate) -> Element
+    ) -> Page<Element> {
+        var total = 0
+        var rest: [(id: String, candidate: Candidate)] = []
+        for candidate in candidates {
+            total += 1
+            let id = id(candidate)
+            if let after, id <= after { continue }
+            rest.append((id, candidate))
+        }
+        rest.sort { $0.id < $1.id }
+        let chosen = rest.prefix(limit)
+        return Page(
+            items: chosen.map { make($0.candidate) }, next: rest.count > limit ? chosen.last?.id : nil, total: total)
+    }
+}
+
+/// A part of a list.
+public struct Page<Element> {
+    /// The elements, in the order of their ids.
+    public var items: [Element]
+    /// What `after` has to be for the next page. Absent on the last one.
+    public var next: String?
+    /// How many elements the whole list has now.
+    public var total: Int
+
+    /// Puts it together.
+    public init(items: [Element], next: String? = nil, total: Int) {
+        self.items = items
+        self.next = next
+        self.total = total
+    }
+}
+
+extension Page: Sendable where Element: Sendable {}
+extension Page: Equatable where Element: Equatable {}
+extension Page: Encodable where Element: Encodable {}
+extension Page: Decodable where Element: Decodable {}
