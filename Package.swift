@@ -89,7 +89,7 @@ let package = Package(
         .testTarget(name: "DTLSTests", dependencies: ["Wire", "DTLS"]),
         .testTarget(name: "TunnelTests", dependencies: ["Wire", "DTLS", "Tunnel"]),
         .testTarget(name: "ImpairmentTests", dependencies: ["Impairment"]),
-        .testTarget(name: "LinuxIOTests", dependencies: ["LinuxIO", "Wire"]),
+        .testTarget(name: "LinuxIOTests", dependencies: ["LinuxIO", "Wire", "TestSupport"]),
         .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Wire"]),
         .testTarget(name: "OpenSSLTests", dependencies: ["OpenSSL", "DTLS", "Wire", "CVirtualTime"]),
         .testTarget(

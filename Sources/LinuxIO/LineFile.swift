@@ -27,6 +27,14 @@ public final class LineFile: Sendable {
         if isOwned { close(descriptor) }
     }
 
+    /// What it leads to, as `DEVICE:INODE` in decimal numbers, the form of systemd's JOURNAL_STREAM; nil where the system
+    /// does not say.
+    public var identity: String? {
+        var status = stat()
+        guard unsafe fstat(descriptor, &status) == 0 else { return nil }
+        return "\(status.st_dev):\(status.st_ino)"
+    }
+
     /// Writes `line` and its end. What cannot be written is lost: nobody may be stopped by a full disk under its log.
     public func write(_ line: String) {
         var bytes = Array("\(line)\n".utf8)[...]
