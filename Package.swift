@@ -99,6 +99,12 @@ let package = Package(
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ]),
         .testTarget(
+            name: "DaemonTests",
+            dependencies: [
+                "Daemon", "Control", "LinuxIO", "Tunnel", "DTLS", "Wire", "TestSupport",
+                .product(name: "Logging", package: "swift-log"),
+            ]),
+        .testTarget(
             name: "SimulatorTests",
             dependencies: ["Wire", "DTLS", "OpenSSL", "Tunnel", "Impairment", "CVirtualTime"]),
         .testTarget(name: "KeysCommandTests", dependencies: ["culvert"]),

@@ -13,36 +13,73 @@ public struct ControlEvent: Codable, Sendable, Equatable {
         /// The kind of that name.
         public init(rawValue: String) { self.rawValue = rawValue }
 
+        // Associations.
         /// An association is established.
         public static let established = Kind(rawValue: "established")
-        /// An association is over, or its handshake has failed.
+        /// A handshake gave no keys.
+        public static let handshakeFailed = Kind(rawValue: "handshake_failed")
+        /// The peer has proven an identity that `allow_peers` does not let in.
+        public static let refused = Kind(rawValue: "refused")
+        /// An association is over.
         public static let ended = Kind(rawValue: "ended")
         /// The next attempt to reach a peer is scheduled.
         public static let reconnecting = Kind(rawValue: "reconnecting")
-        /// The path to a peer carries larger or smaller packets than before.
-        public static let pathMTU = Kind(rawValue: "path_mtu")
         /// An association has new keys.
         public static let rekeyed = Kind(rawValue: "rekeyed")
         /// A peer has another address than before.
         public static let moved = Kind(rawValue: "moved")
-        /// A peer was refused.
-        public static let refused = Kind(rawValue: "refused")
-        /// The peer refused the service that a tunnel asks for.
+        /// The path MTU towards a peer is known, or another than before.
+        public static let pathMTU = Kind(rawValue: "path_mtu")
+
+        // Shared mode.
+        /// The tunnels to a peer share an association now, or do not any more.
+        public static let modeChanged = Kind(rawValue: "mode_changed")
+        /// The peer does not share associations, though `sharing` is `always`.
+        public static let sharedRefused = Kind(rawValue: "shared_refused")
+        /// The peer has the service that a tunnel asks for.
+        public static let serviceAccepted = Kind(rawValue: "service_accepted")
+        /// The peer does not have the service that a tunnel asks for, or refuses it.
         public static let serviceRefused = Kind(rawValue: "service_refused")
-        /// The configuration was read again.
-        public static let reloaded = Kind(rawValue: "reloaded")
+        /// The peer has closed a flow.
+        public static let flowClosed = Kind(rawValue: "flow_closed")
+
+        // Flows and their datagrams.
+        /// A flow was idle for its timeout.
+        public static let expired = Kind(rawValue: "expired")
+        /// A datagram does not fit one packet of the path, or not even a record.
+        public static let oversize = Kind(rawValue: "oversize")
         /// A limit is reached.
         public static let limit = Kind(rawValue: "limit")
+        /// The system refused a socket.
+        public static let noSocket = Kind(rawValue: "no_socket")
+        /// Nobody listens where datagrams go.
+        public static let unreachable = Kind(rawValue: "unreachable")
+        /// A name has no addresses.
+        public static let unresolved = Kind(rawValue: "unresolved")
+        /// OpenSSL could not begin a handshake.
+        public static let handshakeUnavailable = Kind(rawValue: "handshake_unavailable")
+
+        // The daemon.
+        /// The daemon carries datagrams.
+        public static let ready = Kind(rawValue: "ready")
+        /// The configuration was read again.
+        public static let reloaded = Kind(rawValue: "reloaded")
+        /// The configuration was read again, and is not used.
+        public static let reloadFailed = Kind(rawValue: "reload_failed")
         /// The daemon takes on nothing new.
         public static let draining = Kind(rawValue: "draining")
+        /// The daemon ends.
+        public static let stopping = Kind(rawValue: "stopping")
+        /// From another level on than before lines are logged.
+        public static let logLevel = Kind(rawValue: "log_level")
         /// Anything else that the log tells.
         public static let log = Kind(rawValue: "log")
 
-        /// All that this version of the daemon tells of.
+        /// All that this version of the daemon tells of; docs/LOGGING.md lists them.
         public static let allCases: [Kind] = [
-            established, ended, reconnecting, pathMTU, rekeyed, moved, refused, serviceRefused, reloaded, limit,
-            draining,
-            log,
+            established, handshakeFailed, refused, ended, reconnecting, rekeyed, moved, pathMTU, modeChanged,
+            sharedRefused, serviceAccepted, serviceRefused, flowClosed, expired, oversize, limit, noSocket, unreachable,
+            unresolved, handshakeUnavailable, ready, reloaded, reloadFailed, draining, stopping, logLevel, log,
         ]
     }
 
@@ -58,6 +95,8 @@ public struct ControlEvent: Codable, Sendable, Equatable {
     public var message: String
     /// The tunnel that it concerns; the first of several.
     public var tunnel: String?
+    /// All tunnels that it concerns: several where they share an association, none where it concerns the daemon.
+    public var tunnels: [String] = []
     /// The id of the association that it concerns.
     public var association: String?
     /// The peer's address and port.
@@ -79,7 +118,7 @@ public struct ControlEvent: Codable, Sendable, Equatable {
     }
 
     private enum CodingKeys: String, CodingKey {
-        case id, time, type, level, message, tunnel, association
+        case id, time, type, level, message, tunnel, tunnels, association
         case peerAddress = "peer_address"
         case peerIdentity = "peer_identity"
         case reason, fields

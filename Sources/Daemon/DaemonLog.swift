@@ -1,59 +1,187 @@
-// Where log lines go: standard error, one line each, in the form that its reader wants. swift-log is the front; this is
-// its back. Lines never hold keys.
+// The one place where the daemon tells what happens: as log lines, and as events for whoever follows them. swift-log is the
+// front of the lines; the back is here. Neither lines nor events hold keys or data.
 
-import FoundationEssentials
+import Control
+import DTLS
 import LinuxIO
 public import Logging
+import Synchronization
 
 /// How grave a line is.
 public typealias LogLevel = Logger.Level
 
-/// How lines are written.
-public enum LogForm: Sendable {
-    /// `2026-01-31T12:00:00.000Z warning syslog: …`, for eyes.
-    case text
-    /// One JSON object a line, for machines.
-    case json
-    /// With the priority that systemd's journal reads off standard error, and without a time, which it adds.
-    case journal
-
-    /// What suits the process's standard error: the journal, if that is where it leads.
-    public static var automatic: LogForm {
-        Environment.value("JOURNAL_STREAM") == nil ? .text : .journal
-    }
-}
-
-/// Writes the daemon's log.
+/// Tells what happens. Copies tell together.
 public struct DaemonLog: Sendable {
+    /// What copies have in common.
+    private final class Center: Sendable {
+        let levels: LogLevels
+        let sink: LogSink
+        let hub = EventHub()
+        let throttle = Mutex(LogThrottle<Telling>())
+        /// Rung when the throttle's deadline is sooner than before.
+        let alarm = try? Wakeup()
+
+        init(levels: LogLevels, sink: LogSink) {
+            self.levels = levels
+            self.sink = sink
+        }
+    }
+
+    /// An event with the log that it is told in.
+    private struct Telling: Sendable {
+        let event: DaemonEvent
+        let logger: Logger
+    }
+
+    private let center: Center
+    private let tunnels: [String]
+    private let thresholds: [LogThreshold]
     private let logger: Logger
 
-    /// Makes a log that leaves out lines below `level`.
+    /// Makes a log to standard error, or to the journal, that leaves out lines below `level`.
     public init(form: LogForm, level: LogLevel) {
-        var logger = Logger(label: "culvert") { _ in LineHandler(form: form) }
-        logger.logLevel = level
-        self.logger = logger
+        let journalPath = Environment.value("CULVERT_JOURNAL_SOCKET") ?? JournalSocket.path
+        self.init(level: level, LogSink(form, file: .standardError, journalPath: journalPath))
+    }
+
+    /// Makes a log with its lines in `sink`.
+    init(level: LogLevel, _ sink: LogSink) {
+        let levels = LogLevels(level)
+        self.init(Center(levels: levels, sink: sink), tunnels: [], [levels.daemon])
+    }
+
+    private init(_ center: Center, tunnels: [String], _ thresholds: [LogThreshold]) {
+        self.center = center
+        self.tunnels = tunnels
+        self.thresholds = thresholds
+        logger = Logger(label: "culvert") { [sink = center.sink] _ in
+            LineHandler(sink: sink, tunnels: tunnels, thresholds: thresholds)
+        }
     }
 
     /// The same log, with every line about one tunnel.
-    func of(tunnel: String) -> DaemonLog {
-        var logger = logger
-        logger[metadataKey: "tunnel"] = .string(tunnel)
-        return DaemonLog(logger: logger)
+    func of(tunnel: String) -> DaemonLog { of(tunnels: [tunnel]) }
+
+    /// The same log, with every line about tunnels that share an association. What one of them wants to see is told.
+    func of(tunnels: [String]) -> DaemonLog {
+        DaemonLog(center, tunnels: tunnels, tunnels.map(center.levels.threshold))
     }
 
-    /// Writes a line; `fields` are for machines and have to stand in `message` too where a reader needs them.
-    public func write(_ level: LogLevel, _ message: @autoclosure () -> String, _ fields: [String: String] = [:]) {
-        logger.log(level: level, "\(message())", metadata: fields.mapValues { .string($0) })
+    /// The events, for those who follow them.
+    var events: EventHub { center.hub }
+
+    // MARK: Levels
+
+    /// Changes the level of the daemon, and of every tunnel that has none of its own.
+    func setLevel(_ level: LogLevel) {
+        center.levels.daemon.set(level)
+        tell(.logLevel, .notice, nil, "log level is now \(level)", ["log_level": "\(level)"])
     }
 
-    private init(logger: Logger) { self.logger = logger }
+    /// Changes the level of one tunnel, nil for the daemon's; false if there is no such tunnel.
+    func setLevel(_ level: LogLevel?, tunnel: String) -> Bool {
+        guard center.levels.set(level, tunnel: tunnel) else { return false }
+        let level = level ?? center.levels.daemon.level
+        of(tunnel: tunnel).tell(.logLevel, .notice, nil, "log level is now \(level)", ["log_level": "\(level)"])
+        return true
+    }
+
+    /// Sets all levels as a configuration has them, nil for tunnels without one of their own, and forgets other tunnels.
+    func configure(_ level: LogLevel, tunnels: [String: LogLevel?]) {
+        center.levels.configure(level, tunnels: tunnels)
+    }
+
+    /// The daemon's level.
+    var level: LogLevel { center.levels.daemon.level }
+
+    /// The levels of the tunnels that have one of their own.
+    var levelsOfTunnels: [String: LogLevel] { center.levels.ofTunnels }
+
+    // MARK: Telling
+
+    /// Tells what has no type of its own, each time; `fields` are for machines and have to stand in `message` too where a
+    /// reader needs them.
+    func write(
+        _ level: LogLevel, _ message: @autoclosure () -> String, _ fields: @autoclosure () -> [String: String] = [:]
+    ) {
+        tell(.log, level, nil, message(), fields())
+    }
+
+    /// Tells an event: on the stream and as a line. Of events of one kind with one `subject` the first is told, and the
+    /// others once in a while with their count, on the stream as in the log. With nil, for what only an administrator can
+    /// cause, each is told. What is at `debug` or below is for whoever looks for a fault: it is told each time, too, and
+    /// only where the log's level lets it through.
+    func tell(
+        _ kind: EventKind, _ level: LogLevel, _ subject: String?, _ message: @autoclosure () -> String,
+        _ fields: @autoclosure () -> [String: String] = [:]
+    ) {
+        let now = Instant(nanoseconds: MonotonicClock.now)
+        tell(kind, level, subject, message(), fields(), now: now)
+    }
+
+    func tell(
+        _ kind: EventKind, _ level: LogLevel, _ subject: String?, _ message: @autoclosure () -> String,
+        _ fields: @autoclosure () -> [String: String] = [:], now: Instant
+    ) {
+        guard level >= .info || thresholds.contains(where: { $0.level <= level }) else { return }
+        func telling() -> Telling {
+            Telling(
+                event: DaemonEvent(
+                    kind: kind, level: level, tunnels: tunnels, message: message(), fields: fields()),
+                logger: logger)
+        }
+        guard level >= .info, let subject else { return emit(telling()) }
+        let tunnel = tunnels.joined(separator: " ")
+        let answer = center.throttle.withLock {
+            $0.admit(kind, tunnel: tunnel, subject: subject, now: now, telling)
+        }
+        switch answer {
+        case .tell(let telling, let repetition): emit(telling, repetition)
+        case .withhold(let isDueSooner): if isDueSooner { center.alarm?.signal() }
+        }
+    }
+
+    // MARK: Counts of what was withheld
+
+    /// Rung when ``tellRepeated(now:all:)`` is due sooner than it has answered; nil where the system has no room for it.
+    var alarm: Wakeup? { center.alarm }
+
+    /// Tells how often lines were withheld that are due, or, with `all`, that were withheld at all; answers when the next
+    /// are due, nil while none are withheld.
+    func tellRepeated(now: Instant, all: Bool = false) -> Instant? {
+        let (due, deadline) = center.throttle.withLock { throttle in
+            let due = throttle.takeDue(now: now, all: all)
+            return (due, throttle.deadline)
+        }
+        for (telling, repetition) in due { emit(telling, repetition) }
+        return deadline
+    }
+
+    private func emit(_ telling: Telling, _ repetition: LogThrottle<Telling>.Repetition? = nil) {
+        var event = telling.event
+        if let repetition {
+            event.message += " (\(repetition))"
+            event.fields["repeated"] = "\(repetition.count)"
+        }
+        var metadata = event.fields.mapValues { Logger.MetadataValue.string($0) }
+        metadata["event"] = .string(event.kind.rawValue)
+        telling.logger.log(level: event.level, "\(event.message)", metadata: metadata)
+        center.hub.publish(event)
+    }
 }
 
-/// Writes lines to standard error.
+/// swift-log's way to the sink.
 private struct LineHandler: LogHandler {
-    let form: LogForm
-    var logLevel = Logger.Level.info
+    let sink: LogSink
+    let tunnels: [String]
+    let thresholds: [LogThreshold]
     var metadata = Logger.Metadata()
+
+    /// The thresholds are everybody's: nothing is set here.
+    var logLevel: LogLevel {
+        get { thresholds.lazy.map(\.level).min() ?? .info }
+        set {}
+    }
 
     subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { metadata[key] }
@@ -62,47 +190,9 @@ private struct LineHandler: LogHandler {
 
     func log(event: LogEvent) {
         let fields = metadata.merging(event.metadata ?? [:]) { $1 }
-        LineFile.standardError.write(form.line(event.level, "\(event.message)", fields))
-    }
-}
-
-extension LogForm {
-    /// One line, without its end; what would break it or colour a terminal is replaced.
-    func line(_ level: LogLevel, _ message: String, _ fields: Logger.Metadata) -> String {
-        let prefix = fields["tunnel"].map { "\($0): " } ?? ""
-        switch self {
-        case .text: return "\(Self.timestamp()) \(level.rawValue) \(Self.printable(prefix + message))"
-        case .journal: return "<\(Self.priority(level))>\(Self.printable(prefix + message))"
-        case .json:
-            var object = fields.mapValues { "\($0)" }
-            object["time"] = Self.timestamp()
-            object["level"] = level.rawValue
-            object["message"] = message
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            guard let data = try? encoder.encode(object) else { return "{}" }
-            return String(decoding: data, as: UTF8.self)
-        }
-    }
-
-    private static func printable(_ text: String) -> String {
-        String(
-            String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? "?" : $0 }))
-    }
-
-    /// sd-daemon(3)'s levels, which are syslog's.
-    private static func priority(_ level: LogLevel) -> Int {
-        switch level {
-        case .trace, .debug: 7
-        case .info: 6
-        case .notice: 5
-        case .warning: 4
-        case .error: 3
-        case .critical: 2
-        }
-    }
-
-    private static func timestamp() -> String {
-        Date().formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true))
+        sink.write(
+            LogLine(
+                level: event.level, tunnels: tunnels, message: "\(event.message)",
+                fields: fields.mapValues { "\($0)" }))
     }
 }

@@ -59,6 +59,8 @@ public struct Supervisor {
         for plan in plans { try checkFree(plan) }
 
         let workers = configuration.daemon.workers > 0 ? configuration.daemon.workers : CPUCount.available
+        let repeats = RepeatReporter(log)
+        defer { repeats.stop() }
         let pool = try WorkerPool(count: workers, plans: plans, log: log)
         defer { pool.stop() }
         let reporter = Reporter(pool: pool, plans: plans)
@@ -72,10 +74,10 @@ public struct Supervisor {
         let notifier = ServiceNotifier()
         let summary = "\(plans.count) tunnel\(plans.count == 1 ? "" : "s"), \(workers) worker\(workers == 1 ? "" : "s")"
         notifier.ready(status: summary)
-        log.write(.notice, "ready: \(summary)")
+        log.tell(.ready, .notice, nil, "ready: \(summary)")
         waitForEnd(signals)
         notifier.stopping()
-        log.write(.notice, "stopping")
+        log.tell(.stopping, .notice, nil, "stopping")
     }
 
     private func waitForEnd(_ signals: SignalSource) {

@@ -1,25 +1,32 @@
 // What happens in a tunnel, told in lines that say who, what, why and what to do.
 
 import Configuration
+import Control
 import DTLS
 import LinuxIO
 import Logging
 import OpenSSL
-import Synchronization
 import Tunnel
 import Wire
 
-/// One tunnel's log on one worker.
+/// One tunnel's log on one worker: of each event the level, the sentence and the fields.
 final class TunnelLog: Sendable {
     private let log: DaemonLog
     private let forward: String
     private let isBoundByAssociations: Bool
-    private let throttle = Mutex(LogThrottle())
 
-    init(_ plan: TunnelPlan, _ log: DaemonLog) {
-        self.log = log.of(tunnel: plan.name)
-        forward = "\(plan.settings.forward.value)"
-        isBoundByAssociations = plan.settings.maxAssociations < plan.settings.maxFlows
+    convenience init(_ plan: TunnelPlan, _ log: DaemonLog) {
+        self.init(
+            log.of(tunnel: plan.name), forward: "\(plan.settings.forward.value)",
+            isBoundByAssociations: plan.settings.maxAssociations < plan.settings.maxFlows)
+    }
+
+    /// `log` is the tunnel's; `forward` is the name that is resolved. With `isBoundByAssociations` it is `max_associations`
+    /// that bounds the flows.
+    init(_ log: DaemonLog, forward: String, isBoundByAssociations: Bool) {
+        self.log = log
+        self.forward = forward
+        self.isBoundByAssociations = isBoundByAssociations
     }
 
     /// Tells of everything that a core has to tell.
@@ -33,14 +40,16 @@ final class TunnelLog: Sendable {
         case .success(let addresses):
             log.write(.debug, "resolved \(forward): \(addresses.map(\.description).joined(separator: ", "))")
         case .failure(let error):
-            say(.warning, "resolution", "cannot resolve \(error)")
+            log.tell(.unresolved, .warning, "resolution", "cannot resolve \(error)", ["host": error.host])
         }
     }
 
     /// Tells that nobody listens at `remote`, as ICMP has it, which may be anybody's word.
     func refused(by remote: Endpoint?) {
         guard let remote else { return }
-        say(.notice, "refused \(remote)", "nothing listens at \(remote), or a firewall refuses (ICMP unreachable)")
+        log.tell(
+            .unreachable, .notice, "\(remote)",
+            "nothing listens at \(remote), or a firewall refuses (ICMP unreachable)", ["peer": "\(remote)"])
     }
 
     /// Makes an engine, or tells why there is none.
@@ -48,7 +57,7 @@ final class TunnelLog: Sendable {
         do {
             return try make()
         } catch {
-            say(.error, "engine", "cannot begin a handshake: \(error)")
+            log.tell(.handshakeUnavailable, .error, "\(error)", "cannot begin a handshake: \(error)")
             return nil
         }
     }
@@ -58,49 +67,59 @@ final class TunnelLog: Sendable {
         case .established(let peer, let sender, let description):
             let by = sender.map { " for \($0)" } ?? ""
             let milliseconds = description.handshakeDuration.nanoseconds / 1_000_000
+            var fields = [
+                "peer": "\(peer)", "identity": "\(description.peer)", "cipher": description.cipherSuite,
+                "handshake_ms": "\(milliseconds)",
+            ]
+            fields["sender"] = sender?.description
             // A peer that refuses every time lets every handshake finish.
-            say(
-                .info, "established \(peer) \(by)",
+            log.tell(
+                .established, .info, "\(peer)\(by)",
                 "association with \(peer) established\(by): \(description.peer), \(description.cipherSuite), \(milliseconds) ms",
-                ["event": "established", "peer": "\(peer)", "identity": "\(description.peer)"])
+                fields)
         case .handshakeFailed(let peer, let failure, let retryIn):
             let next = retryIn.map { "; next attempt in \(Self.text($0))" } ?? ""
-            say(
-                .warning, "failed \(peer.address) \(failure)", "handshake with \(peer) failed: \(failure)\(next)",
-                ["event": "handshake_failed", "peer": "\(peer)"])
+            log.tell(
+                .handshakeFailed, .warning, "\(peer.address) \(failure)",
+                "handshake with \(peer) failed: \(failure)\(next)", ["peer": "\(peer)", "reason": "\(failure)"])
         case .refused(let peer, let identity):
-            say(
-                .warning, "refused \(identity)",
+            log.tell(
+                .refused, .warning, "\(identity)",
                 "refused \(peer): \(identity) is not in allow_peers; add it there if it should be let in",
-                ["event": "refused", "peer": "\(peer)", "identity": "\(identity)"])
+                ["peer": "\(peer)", "identity": "\(identity)"])
         case .ended(let peer, let identity, let end):
+            var fields = ["peer": "\(peer)", "reason": Self.text(end)]
+            fields["identity"] = identity?.description
             let who = identity.map { " (\($0))" } ?? ""
-            log.write(
-                .info, "association with \(peer)\(who) ended: \(Self.text(end))",
-                ["event": "ended", "peer": "\(peer)"])
+            log.tell(
+                .ended, .info, "\(peer) \(end)", "association with \(peer)\(who) ended: \(Self.text(end))", fields)
         case .unresolved(let name, let retryIn):
-            say(.warning, "unresolved", "no address for \(name); next attempt in \(Self.text(retryIn))")
+            log.tell(
+                .unresolved, .warning, "unresolved", "no address for \(name); next attempt in \(Self.text(retryIn))",
+                ["host": name])
         case .oversize(let sender, let byteCount, let fate):
             tellOversize(sender, byteCount, fate)
         case .pathMTUChanged(let peer, let path, let before, let maximumDatagram):
             let change = before.map { "changed from \($0) to \(path.current)" } ?? "is \(path.current)"
-            log.write(
-                before == nil ? .debug : .info,
+            log.tell(
+                .pathMTU, before == nil ? .debug : .info, "\(peer) \(path.current)",
                 "path MTU to \(peer) \(change) (\(path.state.rawValue)): datagrams of up to \(maximumDatagram) bytes go in one packet",
-                ["event": "path_mtu", "peer": "\(peer)", "path_mtu": "\(path.current)"])
+                ["peer": "\(peer)", "path_mtu": "\(path.current)", "max_datagram": "\(maximumDatagram)"])
         case .expired(let endpoint):
-            log.write(.debug, "flow of \(endpoint) expired", ["event": "expired", "flow": "\(endpoint)"])
+            log.tell(.expired, .debug, "\(endpoint)", "flow of \(endpoint) expired", ["sender": "\(endpoint)"])
         case .limit(let limit, let evicted):
             // In plain mode a client has as many associations as flows; the smaller of the two settings was reached.
             let setting = limit == .flows && isBoundByAssociations ? TunnelLimit.associations : limit
             let effect =
                 evicted.map { "\($0), idle for the longest, gave way" } ?? "none is idle, so a new one was refused"
-            say(
-                .warning, "limit \(limit)",
+            log.tell(
+                .limit, .warning, "\(limit)",
                 "\(setting.rawValue) is reached: \(effect); raise it if this load is expected",
-                ["event": "limit"])
+                ["limit": setting.rawValue])
         case .noSocket(let remote):
-            say(.error, "socket", "cannot open a socket to \(remote): out of file descriptors, or no route to it")
+            log.tell(
+                .noSocket, .error, "", "cannot open a socket to \(remote): out of file descriptors, or no route to it",
+                ["peer": "\(remote)"])
         }
     }
 
@@ -111,22 +130,13 @@ final class TunnelLog: Sendable {
             case .fragmented(let limit): ("fragmented", limit)
             case .dropped(let limit): ("dropped", limit)
             }
-        // Of the datagrams alone, the subject makes one line a flow and minute.
         let reason =
             limit == RecordHeader.maximumPlaintextLength
             ? "a DTLS record carries at most" : "one packet of the path carries"
-        say(
-            .warning, "oversize \(sender)",
+        log.tell(
+            .oversize, .warning, "\(sender)",
             "\(what) a datagram of \(byteCount) bytes from \(sender): \(reason) \(limit); make the application send at most that",
-            ["event": "oversize"])
-    }
-
-    private func say(
-        _ level: LogLevel, _ subject: String, _ text: @autoclosure () -> String, _ fields: [String: String] = [:]
-    ) {
-        let now = Instant(nanoseconds: MonotonicClock.now)
-        guard let line = throttle.withLock({ $0.admit(subject, text(), now: now) }) else { return }
-        log.write(level, line, fields)
+            ["sender": "\(sender)", "datagram": "\(byteCount)", "max_datagram": "\(limit)", "fate": what])
     }
 
     private static func text(_ duration: Duration) -> String {

@@ -19,7 +19,7 @@ import Wire
     func `the service manager hears when the daemon is ready and when it stops`(_ isAbstract: Bool) async throws {
         let bench = try await Bench()
         try bench.configure("client", tunnels: Self.tunnel())
-        let manager = try NotifySocket(
+        let manager = try UnixReceiver(
             isAbstract ? "@culvert-test-\(UUID().uuidString)" : bench.directory("notify.sock"))
         let daemon = try Daemon(bench, "client", environment: ["NOTIFY_SOCKET": manager.path])
         let ready = try await eventually("READY=1") { manager.take() }
@@ -77,7 +77,8 @@ import Wire
     func `every log line has the form that was asked for`(_ form: String) async throws {
         let pair = try await Pair(
             clientTunnel: "flow_timeout = \"2s\"",
-            clientDaemon: "log_format = \"\(form)\"\nlog_level = \"trace\"", serverDaemon: "log_format = \"\(form)\"")
+            clientDaemon: "log_format = \"\(form)\"\nlog_level = \"trace\"", serverDaemon: "log_format = \"\(form)\"",
+            environment: ["CULVERT_JOURNAL_SOCKET": "/nowhere/at/all"])
         try await pair.converse(try pair.sender(), [1])
         try await pair.client.has("none left") { $0.isEmpty }
         try await pair.client.stop()
@@ -107,12 +108,20 @@ import Wire
         }
     }
 
-    @Test func `the journal's own form is chosen where standard error leads to it`() async throws {
+    @Test func `the journal's own form is chosen where standard error leads to it, and not where it was redirected`()
+        async throws
+    {
         let bench = try await Bench()
         try bench.configure("client", daemon: "log_format = \"auto\"", tunnels: Self.tunnel())
-        let journal = try await bench.start("client", environment: ["JOURNAL_STREAM": "8:12345"])
-        #expect(journal.lines(with: "ready").allSatisfy { $0.hasPrefix("<5>") })
+        let script = "JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec \"$@\""
+        let journal = try await bench.start(
+            "client", prefix: ["sh", "-c", script, "sh"],
+            environment: ["CULVERT_JOURNAL_SOCKET": bench.directory("nobody.sock")])
+        #expect(journal.lines(with: "ready").allSatisfy { $0.hasPrefix("<5>") }, "\(journal.log)")
         try await journal.stop()
+        let elsewhere = try await bench.start("client", environment: ["JOURNAL_STREAM": "8:12345"])
+        #expect(elsewhere.lines(with: "ready").allSatisfy { $0.contains("Z notice ready") }, "\(elsewhere.log)")
+        try await elsewhere.stop()
     }
 
     @Test func `no log line at any level holds keys or data, and the key log only exists when it is asked for`()
@@ -145,35 +154,5 @@ import Wire
             for secret in forbidden { #expect(!log.lowercased().contains(secret.lowercased())) }
             #expect(!log.contains("PRIVATE KEY"))
         }
-    }
-}
-
-/// What a service manager listens on.
-private final class NotifySocket: Sendable {
-    let path: String
-    private let descriptor: CInt
-
-    init(_ path: String) throws {
-        self.path = path
-        descriptor = socket(
-            AF_UNIX, CInt(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        var name = Array(path.utf8)
-        if name.first == UInt8(ascii: "@") { name[0] = 0 }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: name) }
-        let length = socklen_t(MemoryLayout<sa_family_t>.size + name.count)
-        let bound = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, length) }
-        }
-        guard bound == 0 else { throw Unusable("bind \(path)") }
-    }
-
-    deinit { close(descriptor) }
-
-    func take() -> String? {
-        var buffer = [UInt8](repeating: 0, count: 4096)
-        let count = recv(descriptor, &buffer, buffer.count, 0)
-        return count > 0 ? String(decoding: buffer[..<count], as: UTF8.self) : nil
     }
 }

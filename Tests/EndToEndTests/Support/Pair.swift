@@ -18,12 +18,12 @@ final class Pair {
 
     /// Starts both daemons. `exit` is where the server listens and `reached` how the client names its host, with another
     /// port where something is in between; the `…Tunnel` and
-    /// `…Daemon` texts go into the configs.
+    /// `…Daemon` texts go into the configs, and `environment` is both daemons'.
     init(
         entrance: IPAddress = .loopbackIPv4, exit: IPAddress = .loopbackIPv4, reached host: String? = nil,
         through port: UInt16? = nil,
         target: IPAddress = .loopbackIPv4, clientTunnel: String = "", serverTunnel: String = "",
-        clientDaemon: String = "", serverDaemon: String = ""
+        clientDaemon: String = "", serverDaemon: String = "", environment: [String: String] = [:]
     ) async throws {
         bench = try await Bench()
         self.target = try Peer(Endpoint(address: target, port: 0))
@@ -48,8 +48,8 @@ final class Pair {
                 forward = "dtls://\(host.map { "\($0):\(port ?? exit.port)" } ?? "\(exit)")"
                 \(clientTunnel)
                 """)
-        server = try await bench.start("server")
-        client = try await bench.start("client")
+        server = try await bench.start("server", environment: environment)
+        client = try await bench.start("client", environment: environment)
     }
 
     /// A sender that hears only what comes from where it sends to: `entrance`, or the same port of another address.
