@@ -21,7 +21,7 @@ let package = Package(
         .executable(name: "culvert", targets: ["culvert"]),
         .executable(name: "culvert-impair", targets: ["culvert-impair"]),
         .executable(name: "culvert-bench", targets: ["culvert-bench"]),
-        .library(name: "Fuzzed", type: .static, targets: ["Wire", "DTLS", "Configuration"]),
+        .library(name: "Fuzzed", type: .static, targets: ["Wire", "DTLS", "Tunnel", "Configuration"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
