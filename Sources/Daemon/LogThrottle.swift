@@ -34,7 +34,8 @@ struct LogThrottle<Item: Sendable>: Sendable {
     }
 
     fileprivate struct Entry: Sendable {
-        let item: Item
+        /// The first that was withheld; most lines are said once and need no memory for more.
+        var item: Item?
         let isOfKind: Bool
         var window: Duration
         var since: Instant
@@ -47,6 +48,7 @@ struct LogThrottle<Item: Sendable>: Sendable {
                 window = min(window + window, LogThrottle.longestWindow)
                 since = now
                 withheld = 0
+                item = nil
             }
             return Repetition(count: withheld + more, duration: now - since, isOfKind: isOfKind)
         }
@@ -68,15 +70,16 @@ struct LogThrottle<Item: Sendable>: Sendable {
     ) -> Answer {
         let key = kinds[kind, default: Lines()].key(tunnel, subject, now: now)
         guard var entry = kinds[kind]?.entries[key], now < entry.until || entry.withheld > 0 else {
-            let item = item()
             kinds[kind]?.entries[key] = Entry(
-                item: item, isOfKind: key.subject == nil, window: Self.shortestWindow, since: now)
-            return .tell(item, nil)
+                isOfKind: key.subject == nil, window: Self.shortestWindow, since: now)
+            return .tell(item(), nil)
         }
         defer { kinds[kind]?.entries[key] = entry }
         guard now < entry.until else { return .tell(item(), entry.takeRepetition(now: now, including: 1)) }
         entry.withheld += 1
-        guard entry.withheld == 1, deadline.map({ entry.until < $0 }) ?? true else {
+        guard entry.withheld == 1 else { return .withhold(isDueSooner: false) }
+        entry.item = item()
+        guard deadline.map({ entry.until < $0 }) ?? true else {
             return .withhold(isDueSooner: false)
         }
         deadline = entry.until
@@ -89,9 +92,10 @@ struct LogThrottle<Item: Sendable>: Sendable {
         deadline = nil
         for kind in kinds.keys {
             guard var lines = kinds.removeValue(forKey: kind) else { continue }
-            for (key, var entry) in lines.entries where entry.withheld > 0 {
+            for (key, var entry) in lines.entries {
+                guard let item = entry.item else { continue }
                 if all || entry.until <= now {
-                    due.append((entry.since, entry.item, entry.takeRepetition(now: now)))
+                    due.append((entry.since, item, entry.takeRepetition(now: now)))
                     lines.entries[key] = entry
                 } else {
                     deadline = deadline.map { min($0, entry.until) } ?? entry.until

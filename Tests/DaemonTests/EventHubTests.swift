@@ -116,7 +116,7 @@ import Testing
         #expect(followed.messages == ["failed 0"])
         #expect(log.tellRepeated(now: .init(nanoseconds: MonotonicClock.now)) != nil)
         #expect(log.tellRepeated(now: .init(nanoseconds: MonotonicClock.now), all: true) == nil)
-        #expect(followed.messages == ["failed 0", "failed 0 (repeated 999 times in 1 s)"])
+        #expect(followed.messages == ["failed 0", "failed 1 (repeated 999 times in 1 s)"])
         #expect(followed.events.last?.peerAddress == "p" && followed.events.last?.fields == ["repeated": "999"])
         #expect(file.messages == followed.messages.map { "warning t: \($0)" })
     }

@@ -30,7 +30,7 @@ private func at(_ seconds: Double) -> Instant { Instant(nanoseconds: 1_000_000_0
         #expect(throttle.deadline == at(10))
         #expect(due(9.9) == [])
         #expect(throttle.deadline == at(10))
-        #expect(due(10) == ["x (repeated 41 times in 10 s)"])
+        #expect(due(10) == ["y (repeated 41 times in 10 s)"])
         #expect(throttle.deadline == nil)
     }
 
@@ -58,7 +58,7 @@ private func at(_ seconds: Double) -> Instant { Instant(nanoseconds: 1_000_000_0
         #expect(say("x", 1) == nil)
         #expect(say("y", 30) == "y (repeated 2 times in 30 s)")
         #expect(say("y", 31) == nil)
-        #expect(due(50) == ["x (repeated once in 20 s)"])
+        #expect(due(50) == ["y (repeated once in 20 s)"])
     }
 
     @Test mutating func `another subject, kind or tunnel is another line`() {
@@ -90,7 +90,7 @@ private func at(_ seconds: Double) -> Instant { Instant(nanoseconds: 1_000_000_0
         #expect(throttle.count == capacity + 1)
         // Other kinds have their own room.
         #expect(say("no", 2, kind: .refused) == "no")
-        #expect(due(60) == ["\(capacity) (and \(100_000 - capacity - 1) more like this in 59 s)"])
+        #expect(due(60) == ["\(capacity + 1) (and \(100_000 - capacity - 1) more like this in 59 s)"])
     }
 
     @Test mutating func `the room of what was said long ago is used again`() {
