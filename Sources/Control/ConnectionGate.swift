@@ -61,7 +61,10 @@ final class ConnectionGate: ChannelDuplexHandler {
 
     func channelInactive(context: ChannelHandlerContext) {
         readIsWaiting = false
-        for connection in connections.values { connection.close(promise: nil) }
+        for connection in connections.values {
+            connection.pipeline.fireUserInboundEventTriggered(ServerStopping())
+            connection.close(promise: nil)
+        }
         context.fireChannelInactive()
     }
 }

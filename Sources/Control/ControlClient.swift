@@ -2,6 +2,7 @@
 // blocks until the answer is there or the time is over. Not for the daemon's own threads.
 
 internal import FoundationEssentials
+internal import Glibc
 internal import NIOCore
 internal import NIOHTTP1
 internal import NIOPosix
@@ -10,49 +11,77 @@ internal import NIOPosix
 public struct ControlClient: Sendable {
     /// The socket's path.
     public let path: String
-    /// How long a call may take.
+    /// How long a call may take; longer than the daemon takes to give up.
     public let timeout: Duration
 
-    /// What a response may have in bytes; 100,000 associations fit.
+    /// What a response may have in bytes.
     static let longestResponse = 64 * 1024 * 1024
+    /// Apart from the server's, so that reading events slowly slows down nobody else.
+    private static let loops = MultiThreadedEventLoopGroup(numberOfThreads: 1)
 
     /// A client for the daemon whose control socket is `path`. Nothing is opened yet.
-    public init(path: String, timeout: Duration = .seconds(5)) {
+    public init(path: String, timeout: Duration = .seconds(10)) {
         self.path = path
         self.timeout = timeout
     }
 
+    // MARK: Requests as they are
+
     /// GET `target`, a path with an optional query. Any status is an answer, problem documents included.
     public func get(_ target: String) throws(ControlClientError) -> ControlResponse {
-        let request = HTTPRequestHead(
-            version: .http1_1, method: .GET, uri: target, headers: ["Host": "culvert", "Connection": "close"])
-        let answer = ControlServer.loops.next().makePromise(of: ControlResponse.self)
-        let overdue = answer.futureResult.eventLoop.scheduleTask(in: TimeAmount(timeout)) { [path] in
-            answer.fail(ControlClientError.timedOut(path: path))
+        try exchange(.GET, target, content: nil)
+    }
+
+    /// POST `json`, or nothing, to `target`. Any status is an answer, problem documents included.
+    public func post(_ target: String, json: [UInt8]? = nil) throws(ControlClientError) -> ControlResponse {
+        try exchange(.POST, target, content: json)
+    }
+
+    /// GET `target` and give its content line by line, without empty lines, until `each` says false or the daemon ends. `each` is
+    /// called on a thread of the client's; while it blocks, nothing is read. After `silence` without a byte the daemon is
+    /// taken for dead.
+    public func lines(
+        of target: String, silence: Duration = .seconds(45), each: @escaping @Sendable (String) -> Bool
+    ) throws(ControlClientError) {
+        let head = HTTPRequestHead(version: .http1_1, method: .GET, uri: target, headers: ["Host": "culvert"])
+        let patience = TimeAmount(silence)
+        try converse(head, content: nil, as: Void.self) { [path] channel, done in
+            let pipeline = channel.pipeline.syncOperations
+            try pipeline.addHandler(LineReader(path: path, patience: patience, done: done, each: each))
         }
-        let connecting = ClientBootstrap(group: answer.futureResult.eventLoop)
-            .channelInitializer { [path] channel in
-                channel.eventLoop.makeCompletedFuture {
-                    let pipeline = channel.pipeline.syncOperations
-                    try pipeline.addHTTPClientHandlers()
-                    try pipeline.addHandler(
-                        NIOHTTPClientResponseAggregator(maxContentLength: Self.longestResponse))
-                    try pipeline.addHandler(ControlExchange(request: request, path: path, answer: answer))
-                }
-            }
-            .connect(unixDomainSocketPath: path)
-        connecting.whenFailure { [path] error in
-            answer.fail(ControlClientError.unreachable(path: path, reason: reason(error)))
-        }
-        defer {
-            overdue.cancel()
-            connecting.whenSuccess { $0.close(promise: nil) }
-        }
-        do { return try answer.futureResult.wait() } catch let error as ControlClientError {
-            throw error
-        } catch {
-            throw .badResponse(path: path, reason: reason(error))
-        }
+    }
+
+    // MARK: What the daemon knows
+
+    /// The daemon as a whole.
+    public func status() throws(ControlClientError) -> DaemonStatus { try value(of: get("/v1/status")) }
+
+    /// All tunnels in the config's order, or the one named.
+    public func tunnels(named tunnel: String? = nil) throws(ControlClientError) -> [TunnelStatus] {
+        try all("/v1/tunnels", of: tunnel)
+    }
+
+    /// The associations that the daemon has now, or those of one tunnel.
+    public func associations(of tunnel: String? = nil) throws(ControlClientError) -> [AssociationStatus] {
+        try all("/v1/associations", of: tunnel)
+    }
+
+    /// The flows that the daemon has now, or those of one tunnel.
+    public func flows(of tunnel: String? = nil) throws(ControlClientError) -> [FlowStatus] {
+        try all("/v1/flows", of: tunnel)
+    }
+
+    /// One association.
+    public func association(_ id: String) throws(ControlClientError) -> AssociationStatus {
+        try value(of: get("/v1/associations/\(percentEncoded(id))"))
+    }
+
+    /// The configuration in force, as the bytes of a JSON object.
+    public func configuration() throws(ControlClientError) -> [UInt8] { try success(get("/v1/config")).body }
+
+    /// Metrics in Prometheus' text format, those of single associations only if asked for.
+    public func metrics(associations: Bool = false) throws(ControlClientError) -> String {
+        String(decoding: try success(get("/v1/metrics\(associations ? "?associations=1" : "")")).body, as: UTF8.self)
     }
 
     /// Whether every tunnel is up: nil, or the daemon's words for what is missing.
@@ -60,62 +89,301 @@ public struct ControlClient: Sendable {
         let response = try get("/readyz")
         switch response.status {
         case 200: return nil
-        case 503: return try decode(Problem.self, response).detail
+        case 503: return try value(Problem.self, response).detail
         default: throw .badResponse(path: path, reason: "status \(response.status)")
         }
     }
 
-    /// The associations that the daemon has now.
-    public func associations() throws(ControlClientError) -> [AssociationStatus] {
-        let response = try get("/v1/associations")
-        guard response.status == 200 else { throw .badResponse(path: path, reason: "status \(response.status)") }
-        return try decode([AssociationStatus].self, response)
+    /// Gives events, of one tunnel or of all, until `each` says false or the daemon ends; first those after `after` that the
+    /// daemon remembers. Otherwise as `lines`.
+    public func events(
+        of tunnel: String? = nil, after: UInt64? = nil, each: @escaping @Sendable (ControlEvent) -> Bool
+    ) throws(ControlClientError) {
+        try lines(of: target("/v1/events", ["tunnel": tunnel, "after": after.map { "\($0)" }])) { line in
+            guard let event = try? JSONDecoder.control.decode(ControlEvent.self, from: Data(line.utf8)) else {
+                return true
+            }
+            return each(event)
+        }
     }
 
-    private func decode<Value: Decodable>(
+    // MARK: What the daemon does
+
+    /// Ends an association in an orderly way.
+    public func close(association id: String) throws(ControlClientError) {
+        _ = try success(post("/v1/associations/\(percentEncoded(id))/close"))
+    }
+
+    /// Sends a heartbeat and waits for its answer.
+    public func ping(association id: String) throws(ControlClientError) -> PingResult {
+        try value(of: post("/v1/associations/\(percentEncoded(id))/ping"))
+    }
+
+    /// Begins to replace an association's keys.
+    public func rekey(association id: String) throws(ControlClientError) {
+        _ = try success(post("/v1/associations/\(percentEncoded(id))/rekey"))
+    }
+
+    /// Has the configuration read again. One with mistakes is `refused` with the problem's `errors`.
+    public func reload() throws(ControlClientError) -> ReloadResult { try value(of: post("/v1/reload")) }
+
+    /// Has the daemon take on nothing new.
+    public func drain() throws(ControlClientError) -> DrainResult { try value(of: post("/v1/drain")) }
+
+    /// Sets from which severity on a line is logged.
+    public func setLogLevel(_ setting: LogLevelSetting) throws(ControlClientError) -> LogLevelSetting {
+        try value(of: post("/v1/log-level", json: ControlResponse.json(setting).body))
+    }
+
+    // MARK: Below that
+
+    private func success(_ response: ControlResponse) throws(ControlClientError) -> ControlResponse {
+        guard !(200..<300 ~= response.status) else { return response }
+        guard let problem = try? JSONDecoder.control.decode(Problem.self, from: Data(response.body)) else {
+            throw .badResponse(path: path, reason: "status \(response.status)")
+        }
+        throw .refused(problem)
+    }
+
+    private func value<Value: Decodable>(of response: ControlResponse) throws(ControlClientError) -> Value {
+        try value(Value.self, success(response))
+    }
+
+    private func value<Value: Decodable>(
         _ type: Value.Type, _ response: ControlResponse
     ) throws(ControlClientError) -> Value {
         do { return try JSONDecoder.control.decode(type, from: Data(response.body)) } catch {
             throw .badResponse(path: path, reason: "\(error)")
         }
     }
+
+    private func all<Element: Decodable>(
+        _ list: String, of tunnel: String?
+    ) throws(ControlClientError) -> [Element] {
+        var elements: [Element] = []
+        var after: String?
+        repeat {
+            let limit = "\(PageQuery.highestLimit)"
+            let page: Page<Element> = try value(
+                of: get(target(list, ["tunnel": tunnel, "after": after, "limit": limit])))
+            elements += page.items
+            after = page.next
+        } while after != nil
+        return elements
+    }
+
+    private func target(_ path: String, _ query: [String: String?]) -> String {
+        let parts = query.compactMap { name, value in value.map { "\(name)=\(percentEncoded($0))" } }
+        return parts.isEmpty ? path : "\(path)?\(parts.sorted().joined(separator: "&"))"
+    }
+
+    private func exchange(
+        _ method: HTTPMethod, _ target: String, content: [UInt8]?
+    ) throws(ControlClientError) -> ControlResponse {
+        var headers: HTTPHeaders = ["Host": "culvert", "Connection": "close"]
+        if method == .POST { headers.add(name: "Content-Length", value: "\(content?.count ?? 0)") }
+        if content != nil { headers.add(name: "Content-Type", value: "application/json") }
+        let head = HTTPRequestHead(version: .http1_1, method: method, uri: target, headers: headers)
+        return try converse(head, content: content, as: ControlResponse.self, within: timeout) { [path] channel, done in
+            let pipeline = channel.pipeline.syncOperations
+            try pipeline.addHandler(NIOHTTPClientResponseAggregator(maxContentLength: Self.longestResponse))
+            try pipeline.addHandler(ResponseReader(path: path, done: done))
+        }
+    }
+
+    /// Connects, has `add` put who reads the answer into the pipeline, sends the request and waits.
+    private func converse<Value: Sendable>(
+        _ head: HTTPRequestHead, content: [UInt8]?, as type: Value.Type, within limit: Duration? = nil,
+        add: @escaping @Sendable (any Channel, EventLoopPromise<Value>) throws -> Void
+    ) throws(ControlClientError) -> Value {
+        let eventLoop = Self.loops.next()
+        let done = eventLoop.makePromise(of: Value.self)
+        let overdue = limit.map { limit in
+            eventLoop.scheduleTask(in: TimeAmount(limit)) { [path] in
+                done.fail(ControlClientError.timedOut(path: path))
+            }
+        }
+        let connecting = connect(on: eventLoop, until: .now() + TimeAmount(timeout)) { channel in
+            channel.eventLoop.makeCompletedFuture {
+                try channel.pipeline.syncOperations.addHTTPClientHandlers()
+                try channel.pipeline.syncOperations.addHandler(RequestWriter(head, content))
+                try add(channel, done)
+            }
+        }
+        connecting.whenFailure { error in done.fail(self.failure(error)) }
+        defer {
+            overdue?.cancel()
+            connecting.whenSuccess { $0.close(promise: nil) }
+        }
+        do { return try done.futureResult.wait() } catch let error as ControlClientError {
+            throw error
+        } catch {
+            throw .badResponse(path: path, reason: reason(error))
+        }
+    }
+
+    /// A Unix socket whose backlog is full refuses at once, where TCP would wait: so it is tried again.
+    private func connect(
+        on eventLoop: any EventLoop, until deadline: NIODeadline,
+        _ initialize: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
+    ) -> EventLoopFuture<any Channel> {
+        ClientBootstrap(group: eventLoop).channelInitializer(initialize).connect(unixDomainSocketPath: path)
+            .flatMapError { error in
+                guard (error as? IOError)?.errnoCode == EAGAIN, .now() < deadline else {
+                    return eventLoop.makeFailedFuture(error)
+                }
+                return eventLoop.scheduleTask(in: .milliseconds(20)) {}.futureResult
+                    .flatMap { connect(on: eventLoop, until: deadline, initialize) }
+            }
+    }
+
+    private func failure(_ error: any Error) -> ControlClientError {
+        switch (error as? IOError)?.errnoCode {
+        case EACCES, EPERM: .notPermitted(path: path)
+        case EAGAIN: .timedOut(path: path)
+        default: .unreachable(path: path, reason: reason(error))
+        }
+    }
 }
 
-/// Sends one request and keeps its promise with the response, or with the reason why there is none.
-private final class ControlExchange: ChannelInboundHandler {
-    typealias InboundIn = NIOHTTPClientResponseFull
+/// What `text` is in a path or a query (RFC 3986 §2.3).
+private func percentEncoded(_ text: String) -> String {
+    text.utf8.reduce(into: "") { result, byte in
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+            UInt8(ascii: "~"):
+            result.unicodeScalars.append(Unicode.Scalar(byte))
+        default: result += (byte < 16 ? "%0" : "%") + String(byte, radix: 16, uppercase: true)
+        }
+    }
+}
+
+/// Sends one request as soon as the connection is there.
+private final class RequestWriter: ChannelInboundHandler {
+    typealias InboundIn = HTTPClientResponsePart
     typealias OutboundOut = HTTPClientRequestPart
 
-    private let request: HTTPRequestHead
-    private let path: String
-    private let answer: EventLoopPromise<ControlResponse>
+    private let head: HTTPRequestHead
+    private let content: [UInt8]?
 
-    init(request: HTTPRequestHead, path: String, answer: EventLoopPromise<ControlResponse>) {
-        self.request = request
-        self.path = path
-        self.answer = answer
+    init(_ head: HTTPRequestHead, _ content: [UInt8]?) {
+        self.head = head
+        self.content = content
     }
 
     func channelActive(context: ChannelHandlerContext) {
-        context.write(wrapOutboundOut(.head(request)), promise: nil)
+        context.write(wrapOutboundOut(.head(head)), promise: nil)
+        if let content {
+            context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: content)))), promise: nil)
+        }
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+        context.fireChannelActive()
+    }
+}
+
+/// Keeps its promise with the response, or with the reason why there is none.
+private final class ResponseReader: ChannelInboundHandler {
+    typealias InboundIn = NIOHTTPClientResponseFull
+
+    private let path: String
+    private let done: EventLoopPromise<ControlResponse>
+
+    init(path: String, done: EventLoopPromise<ControlResponse>) {
+        self.path = path
+        self.done = done
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let response = unwrapInboundIn(data)
-        answer.succeed(
+        done.succeed(
             ControlResponse(
                 status: Int(response.head.status.code),
                 contentType: response.head.headers.first(name: "Content-Type") ?? "",
-                body: response.body.map { Array($0.readableBytesView) } ?? []))
+                content: response.body ?? ByteBuffer()))
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        answer.fail(ControlClientError.badResponse(path: path, reason: reason(error)))
+        done.fail(ControlClientError.badResponse(path: path, reason: reason(error)))
         context.close(promise: nil)
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        answer.fail(ControlClientError.badResponse(path: path, reason: "the connection was closed"))
+        done.fail(ControlClientError.badResponse(path: path, reason: "the connection was closed"))
+    }
+}
+
+/// Cuts a response into lines; keeps its promise when no more are wanted or there.
+private final class LineReader: ChannelInboundHandler {
+    typealias InboundIn = HTTPClientResponsePart
+
+    /// What a line, or a problem, may have in bytes.
+    private static let longest = 1024 * 1024
+
+    private let path: String
+    private let patience: TimeAmount
+    private let done: EventLoopPromise<Void>
+    private let each: @Sendable (String) -> Bool
+    private var status = HTTPResponseStatus.ok
+    private var rest = ByteBuffer()
+    private var overdue: Scheduled<Void>?
+
+    init(
+        path: String, patience: TimeAmount, done: EventLoopPromise<Void>, each: @escaping @Sendable (String) -> Bool
+    ) {
+        self.path = path
+        self.patience = patience
+        self.done = done
+        self.each = each
+    }
+
+    func channelActive(context: ChannelHandlerContext) { hope(context) }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        hope(context)
+        switch unwrapInboundIn(data) {
+        case .head(let head): status = head.status
+        case .body(var part):
+            rest.writeBuffer(&part)
+            if status == .ok { tell(context) }
+            if rest.readableBytes > Self.longest {
+                end(context, .badResponse(path: path, reason: "a line is too long"))
+            }
+        case .end:
+            guard status != .ok else { return end(context, nil) }
+            let problem = try? JSONDecoder.control.decode(Problem.self, from: Data(rest.readableBytesView))
+            end(context, problem.map { .refused($0) } ?? .badResponse(path: path, reason: "status \(status.code)"))
+        }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        end(context, .badResponse(path: path, reason: reason(error)))
+    }
+
+    /// A daemon that was ended by force ends its answer without a word.
+    func channelInactive(context: ChannelHandlerContext) {
+        end(context, .unreachable(path: path, reason: "the connection was closed"))
+    }
+
+    private func tell(_ context: ChannelHandlerContext) {
+        while let end = rest.readableBytesView.firstIndex(of: UInt8(ascii: "\n")) {
+            let line = rest.readString(length: end - rest.readerIndex) ?? ""
+            rest.moveReaderIndex(forwardBy: 1)
+            if !line.isEmpty, !each(line) { return self.end(context, nil) }
+        }
+        rest.discardReadBytes()
+    }
+
+    private func end(_ context: ChannelHandlerContext, _ error: ControlClientError?) {
+        overdue?.cancel()
+        if let error { done.fail(error) } else { done.succeed(()) }
+        context.close(promise: nil)
+    }
+
+    private func hope(_ context: ChannelHandlerContext) {
+        overdue?.cancel()
+        overdue = context.eventLoop.assumeIsolated().scheduleTask(in: patience) {
+            self.end(context, .timedOut(path: self.path))
+        }
     }
 }

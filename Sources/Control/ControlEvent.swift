@@ -72,6 +72,8 @@ public struct ControlEvent: Codable, Sendable, Equatable {
         public static let stopping = Kind(rawValue: "stopping")
         /// From another level on than before lines are logged.
         public static let logLevel = Kind(rawValue: "log_level")
+        /// Events were left out, because this reader was too slow for them; `fields.count` says how many.
+        public static let lost = Kind(rawValue: "lost")
         /// Anything else that the log tells.
         public static let log = Kind(rawValue: "log")
 
@@ -79,7 +81,8 @@ public struct ControlEvent: Codable, Sendable, Equatable {
         public static let allCases: [Kind] = [
             established, handshakeFailed, refused, ended, reconnecting, rekeyed, moved, pathMTU, modeChanged,
             sharedRefused, serviceAccepted, serviceRefused, flowClosed, expired, oversize, limit, noSocket, unreachable,
-            unresolved, handshakeUnavailable, ready, reloaded, reloadFailed, draining, stopping, logLevel, log,
+            unresolved, handshakeUnavailable, ready, reloaded, reloadFailed, draining, stopping, logLevel, lost,
+            log,
         ]
     }
 

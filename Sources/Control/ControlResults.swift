@@ -110,7 +110,10 @@ public struct LogLevelSetting: Codable, Sendable, Equatable {
     /// The names that a level may have, the most talkative first.
     public static let levels = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
 
-    /// One of `levels`.
+    /// Gives a tunnel the daemon's level again.
+    public static let inherited = "default"
+
+    /// One of `levels`, or `inherited` for a tunnel.
     public var level: String
     /// The tunnel whose lines it concerns. Absent for the whole daemon.
     public var tunnel: String?

@@ -1,9 +1,10 @@
-// The control socket: an HTTP/1.1 server on a Unix socket (RFC 9112 for the messages, RFC 9110 for their meaning) that
-// serves a table of routes. One event loop thread serves every connection. What a client can take up is bounded: the number
-// of connections, the size of a request and each wait (ControlLimits). It must never stop the daemon and never touches the
-// data path: routes answer from snapshots.
+// The control plane's HTTP/1.1 server (RFC 9112 for the messages, RFC 9110 for their meaning): on a Unix socket for the whole
+// control API, and over TCP for what may be read by anybody. One event loop thread serves every connection. What clients
+// can take up is bounded: the number of connections, the size of a request and of all answers, and each wait
+// (ControlLimits). It must never stop the daemon and never touches the data path: routes answer from snapshots.
 
 internal import FoundationEssentials
+internal import Glibc
 internal import NIOCore
 internal import NIOHTTP1
 internal import NIOPosix
@@ -11,7 +12,7 @@ internal import NIOPosix
 /// Bounds on what clients can take up.
 public struct ControlLimits: Sendable {
     /// Connections at a time; more wait in the socket's backlog.
-    public var connections = 64
+    public var connections = 1024
     /// The bytes of one request, request line, header fields and content together.
     public var requestBytes = 32 * 1024
     /// How long a request may take to arrive, from the moment of connecting.
@@ -20,6 +21,14 @@ public struct ControlLimits: Sendable {
     public var response: Duration = .seconds(5)
     /// How long a client may take to read the answer.
     public var reading: Duration = .seconds(30)
+    /// The bytes of all answers together that clients have not read yet; who comes then is asked to come again.
+    public var unsentBytes = 64 * 1024 * 1024
+    /// Readers of events at a time.
+    public var streams = 64
+    /// Events that wait for one slow reader.
+    public var streamEvents = 1024
+    /// How often readers of events are told that the daemon is still there.
+    public var signOfLife: Duration = .seconds(15)
 
     /// The defaults.
     public init() {}
@@ -29,49 +38,62 @@ public struct ControlLimits: Sendable {
 public final class ControlServer: Sendable {
     /// The one thread of the control plane. It lives as long as the process, so that an answer which arrives after `stop`
     /// still finds a loop to be dropped on.
-    static let loops = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    private static let loops: MultiThreadedEventLoopGroup = {
+        let loops = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        // To Linux a thread is a process here. When the machine is busy, datagrams go first.
+        loops.next().execute { setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 5) }
+        return loops
+    }()
 
     private let channel: any Channel
-    private let file: SocketFile
-    private let identity: SocketFile.Identity?
+    private let file: (file: SocketFile, identity: SocketFile.Identity?)?
 
-    /// Where it listens.
-    public var path: String { file.path }
+    /// Where it listens: a path, or an address and a port.
+    public let address: String
 
-    private init(channel: any Channel, file: SocketFile, identity: SocketFile.Identity?) {
+    /// The port, over TCP.
+    public var port: Int? { channel.localAddress?.port }
+
+    private init(channel: any Channel, address: String, file: (SocketFile, SocketFile.Identity?)? = nil) {
         self.channel = channel
+        self.address = address
         self.file = file
-        self.identity = identity
     }
 
-    /// Binds `path`, with mode 0660, and serves `routes` from then on. Blocks until the socket is ready, which is at once.
+    /// Binds `path`, with mode 0660, and serves the whole control API from then on. Blocks until the socket is ready, which is
+    /// at once.
     ///
     /// A socket file that nobody answers on is replaced.
     public static func start(
-        path: String, routes: [ControlRoute], limits: ControlLimits = ControlLimits()
+        path: String, source: some ControlSource, limits: ControlLimits = ControlLimits()
+    ) throws(ControlServerError) -> ControlServer {
+        try start(path: path, routes: ControlAPI(source).routes, limits: limits)
+    }
+
+    /// Listens on a TCP port of this machine's address `host` (port 0 is any) and serves from then on what may be read by
+    /// anybody: the status page, health and metrics. Blocks until that is ready, which is at once.
+    public static func start(
+        tcp host: String, port: Int, source: some ControlSource, limits: ControlLimits = ControlLimits()
+    ) throws(ControlServerError) -> ControlServer {
+        let bootstrap = bootstrap(ControlAPI(source).readOnlyRoutes, .readers(host: host), limits)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+        do {
+            let channel = try bootstrap.bind(host: host, port: port).wait()
+            return ControlServer(
+                channel: channel, address: channel.localAddress?.hostAndPort ?? "\(host):\(port)")
+        } catch {
+            throw .cannotListen(host: host, port: port, reason: reason(error))
+        }
+    }
+
+    static func start(
+        path: String, routes: [ControlRoute], limits: ControlLimits = ControlLimits(),
+        rule: PeerRule = .ownProcess
     ) throws(ControlServerError) -> ControlServer {
         let file = SocketFile(path: path)
         try file.prepare(attempt: tryToConnect)
         try file.draft.prepare(attempt: tryToConnect)
-        let router = ControlRouter(routes)
-        let bootstrap = ServerBootstrap(group: loops)
-            .serverChannelOption(.backlog, value: 256)
-            .serverChannelOption(.maxMessagesPerRead, value: 1)
-            .serverChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(ConnectionGate(limit: limits.connections))
-                }
-            }
-            .childChannelOption(.allowRemoteHalfClosure, value: true)
-            .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    let pipeline = channel.pipeline.syncOperations
-                    try pipeline.addHandler(RequestSizeLimit(limits.requestBytes))
-                    try pipeline.addHandler(HTTPResponseEncoder())
-                    try pipeline.addHandler(ByteToMessageHandler(HTTPRequestDecoder()))
-                    try pipeline.addHandler(ControlConnection(router: router, limits: limits))
-                }
-            }
+        let bootstrap = bootstrap(routes, .localPeers(rule), limits)
         let channel: any Channel
         do { channel = try bootstrap.bind(unixDomainSocketPath: file.draft.path).wait() } catch {
             throw .refused(path: path, reason: "cannot listen: \(reason(error))")
@@ -80,13 +102,41 @@ public final class ControlServer: Sendable {
             try? channel.close().wait()
             throw error
         }
-        return ControlServer(channel: channel, file: file, identity: file.identity)
+        return ControlServer(channel: channel, address: path, file: (file, file.identity))
+    }
+
+    private static func bootstrap(
+        _ routes: [ControlRoute], _ admission: Admission, _ limits: ControlLimits
+    ) -> ServerBootstrap {
+        let eventLoop = loops.next()
+        let service = NIOLoopBoundBox<ControlService?>.makeEmptyBox(eventLoop: eventLoop)
+        return ServerBootstrap(group: eventLoop)
+            .serverChannelOption(.backlog, value: 1024)
+            .serverChannelOption(.maxMessagesPerRead, value: 1)
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    service.value = ControlService(
+                        routes: routes, admission: admission, limits: limits, eventLoop: channel.eventLoop)
+                    try channel.pipeline.syncOperations.addHandler(ConnectionGate(limit: limits.connections))
+                }
+            }
+            .childChannelOption(.allowRemoteHalfClosure, value: true)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    guard let service = service.value else { throw ChannelError.ioOnClosedChannel }
+                    let pipeline = channel.pipeline.syncOperations
+                    try pipeline.addHandler(RequestSizeLimit(limits.requestBytes))
+                    try pipeline.addHandler(HTTPResponseEncoder())
+                    try pipeline.addHandler(ByteToMessageHandler(HTTPRequestDecoder()))
+                    try pipeline.addHandler(ControlConnection(service: service))
+                }
+            }
     }
 
     /// Closes the socket and every connection and removes the socket file, unless another daemon has put its own there.
     /// Blocks until that is done; does not wait for routes that are still answering. Calling it again does nothing.
     public func stop() {
-        file.remove(ifStill: identity)
+        if let (file, identity) = file { file.remove(ifStill: identity) }
         try? channel.close().wait()
     }
 
@@ -96,13 +146,21 @@ public final class ControlServer: Sendable {
                 .connect(unixDomainSocketPath: path).wait()
             try? channel.close().wait()
             return .answered
-        } catch let error as IOError where error.errnoCode == POSIXError.Code.ECONNREFUSED.rawValue {
+        } catch let error as IOError where error.errnoCode == ECONNREFUSED {
             return .nobody
-        } catch let error as IOError where error.errnoCode == POSIXError.Code.EAGAIN.rawValue {
+        } catch let error as IOError where error.errnoCode == EAGAIN {
             return .answered
         } catch {
             return .failed("cannot tell whether another daemon answers: \(reason(error))")
         }
+    }
+}
+
+extension SocketAddress {
+    /// `127.0.0.1:9464`, `[::1]:9464`.
+    fileprivate var hostAndPort: String? {
+        guard let ipAddress, let port else { return nil }
+        return ipAddress.contains(":") ? "[\(ipAddress)]:\(port)" : "\(ipAddress):\(port)"
     }
 }
 

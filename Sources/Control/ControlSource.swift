@@ -28,9 +28,9 @@ public protocol ControlSource: Sendable {
     func configuration(_ give: @escaping @Sendable ([UInt8]) -> Void)
     /// Metrics in Prometheus' text format; those of single associations only if asked for.
     func metrics(associations: Bool, _ give: @escaping @Sendable (String) -> Void)
-    /// Tells every event from now on to `listener`, from any thread, until the subscription is cancelled. `listener` returns
-    /// at once.
-    func subscribe(_ listener: @escaping @Sendable (ControlEvent) -> Void) -> ControlSubscription
+    /// Tells every event from now on to `listener`, from any thread, until the subscription is cancelled; before those, the
+    /// events with a greater id than `after` that are still remembered, if `after` is given. `listener` returns at once.
+    func subscribe(after: UInt64?, _ listener: @escaping @Sendable (ControlEvent) -> Void) -> ControlSubscription
 
     /// Ends an association in an orderly way.
     func close(association id: String, _ give: @escaping @Sendable (ControlOutcome<AssociationAction>) -> Void)
@@ -42,8 +42,7 @@ public protocol ControlSource: Sendable {
     func reload(_ give: @escaping @Sendable (ControlOutcome<ReloadResult>) -> Void)
     /// Takes on nothing new from now on.
     func drain(_ give: @escaping @Sendable (ControlOutcome<DrainResult>) -> Void)
-    /// Sets from which severity on a line is logged; the level is one of `LogLevelSetting.levels`. An unknown tunnel is not
-    /// found.
+    /// Sets from which severity on a line is logged; the level has been checked. An unknown tunnel is not found.
     func setLogLevel(_ setting: LogLevelSetting, _ give: @escaping @Sendable (ControlOutcome<LogLevelSetting>) -> Void)
 }
 

@@ -63,12 +63,8 @@ public struct Supervisor {
         defer { repeats.stop() }
         let pool = try WorkerPool(count: workers, plans: plans, log: log)
         defer { pool.stop() }
-        let reporter = Reporter(pool: pool, plans: plans)
         let control = try ControlServer.start(
-            path: configuration.daemon.controlSocket.value,
-            routes: controlRoutes(
-                readiness: { give in give(.ready) }, tunnels: { give in reporter.tunnels(give) },
-                associations: { give in reporter.associations(give) }))
+            path: configuration.daemon.controlSocket.value, source: Reporter(pool: pool, plans: plans, log: log))
         defer { control.stop() }
 
         let notifier = ServiceNotifier()
@@ -108,29 +104,6 @@ public struct Supervisor {
                 default: ""
                 }
             throw Failure(description: "\(listen.location): tunnel '\(plan.name)' cannot listen: \(error)\(advice)")
-        }
-    }
-}
-
-/// Asks the workers for what the control API shows.
-private final class Reporter: @unchecked Sendable {
-    private let pool: WorkerPool
-    private let plans: [TunnelPlan]
-
-    init(pool: WorkerPool, plans: [TunnelPlan]) {
-        self.pool = pool
-        self.plans = plans
-    }
-
-    func tunnels(_ give: @escaping @Sendable ([TunnelStatus]) -> Void) {
-        pool.report { [plans] reports in
-            give(plans.enumerated().map { index, plan in plan.status(of: reports.lazy.filter { $0.tunnel == index }) })
-        }
-    }
-
-    func associations(_ give: @escaping @Sendable ([AssociationStatus]) -> Void) {
-        pool.report { [plans] reports in
-            give(reports.flatMap { $0.statuses(of: plans[$0.tunnel]) })
         }
     }
 }

@@ -49,11 +49,6 @@ let sampleAssociations: [AssociationStatus] = {
     return [up, waiting]
 }()
 
-func sampleRoutes(_ readiness: Readiness = .ready) -> [ControlRoute] {
-    controlRoutes(
-        readiness: { $0(readiness) }, tunnels: { $0([sampleTunnel]) }, associations: { $0(sampleAssociations) })
-}
-
 /// A client that writes exactly what it is told to and reads until the server closes.
 struct RawClient {
     private let channel: any Channel
@@ -63,14 +58,24 @@ struct RawClient {
     init(_ path: String, limit: TimeAmount = .seconds(10)) async throws {
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let received = loop.makePromise(of: String?.self)
-        channel = try await ClientBootstrap(group: loop)
+        let bootstrap = ClientBootstrap(group: loop)
             .channelOption(.allowRemoteHalfClosure, value: true)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(Collector(received))
                 }
             }
-            .connect(unixDomainSocketPath: path).get()
+        var attempts = 0
+        while true {
+            do {
+                channel = try await bootstrap.connect(unixDomainSocketPath: path).get()
+                break
+            } catch let error as IOError where error.errnoCode == EAGAIN && attempts < 500 {
+                // A Unix socket whose backlog is full refuses at once, where TCP would wait.
+                attempts += 1
+                try await Task.sleep(for: .milliseconds(10))
+            }
+        }
         loop.scheduleTask(in: limit) { received.succeed(nil) }
         self.received = received.futureResult
     }
@@ -79,6 +84,14 @@ struct RawClient {
     func send(_ bytes: String) async {
         try? await channel.writeAndFlush(ByteBuffer(string: bytes)).get()
     }
+
+    /// Reads nothing more; what comes fills the buffers in between.
+    func stopReading() async throws { try await channel.setOption(.autoRead, value: false).get() }
+
+    func startReading() async throws { try await channel.setOption(.autoRead, value: true).get() }
+
+    /// Goes away without a word.
+    func close() async { try? await channel.close().get() }
 
     func closeOutput() async {
         try? await channel.close(mode: .output).get()

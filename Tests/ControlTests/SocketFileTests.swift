@@ -12,7 +12,7 @@ struct SocketFileTests {
     init() throws { scratch = try Scratch() }
 
     private func start() throws -> ControlServer {
-        try ControlServer.start(path: scratch.socket, routes: sampleRoutes())
+        try ControlServer.start(path: scratch.socket, source: FakeSource())
     }
 
     /// Leaves a socket file behind as a crashed daemon does.

@@ -44,14 +44,16 @@ import Wire
         let pair = try await Pair()
         #expect(pair.client.control.get("/readyz")?.status == 200)
         #expect(pair.client.control.get("/healthz")?.status == 200)
-        #expect(pair.client.control.get("/v1/associations").map { String(decoding: $0.body, as: UTF8.self) } == "[]\n")
+        let none = pair.client.control.get("/v1/associations").map { String(decoding: $0.body, as: UTF8.self) }
+        #expect(none == "{\"items\":[],\"total\":0}\n")
         #expect(pair.client.control.get("/v1/nonsense")?.status == 404)
         let sender = try pair.sender()
         try await pair.converse(sender, pattern(100), answer: pattern(200))
 
         for (daemon, role) in [(pair.client, "client"), (pair.server, "server")] {
             let body = try #require(daemon.control.get("/v1/associations")?.body)
-            let list = try #require(try JSONSerialization.jsonObject(with: body) as? [[String: Any]])
+            let page = try #require(try JSONSerialization.jsonObject(with: body) as? [String: Any])
+            let list = try #require(page["items"] as? [[String: Any]])
             let one = try #require(list.first)
             #expect(list.count == 1)
             #expect(one["role"] as? String == role && one["tunnel"] as? String == "echo")

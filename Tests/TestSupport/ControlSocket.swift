@@ -68,6 +68,12 @@ public struct TunnelReport: Decodable, Sendable {
     public var evictions: UInt64
 }
 
+/// A part of a list.
+private struct ListPage<Element: Decodable>: Decodable {
+    var items: [Element]
+    var next: String?
+}
+
 /// A daemon's control socket.
 public struct ControlSocket: Sendable {
     /// Its path.
@@ -121,10 +127,20 @@ public struct ControlSocket: Sendable {
     /// GET /v1/tunnels.
     public func tunnels() throws -> [TunnelReport] { try list("/v1/tunnels") }
 
-    private func list<Element: Decodable>(_ target: String) throws -> [Element] {
-        guard let (status, body) = get(target), status == 200 else { throw CallFailure("GET \(target) at \(path)") }
+    private func list<Element: Decodable>(_ path: String) throws -> [Element] {
         let decoder = JSONDecoder()
         decoder.keyDecodingStrategy = .convertFromSnakeCase
-        return try decoder.decode([Element].self, from: body)
+        var elements: [Element] = []
+        var after = ""
+        while true {
+            let target = path + (after.isEmpty ? "" : "?after=\(after)")
+            guard let (status, body) = get(target), status == 200 else {
+                throw CallFailure("GET \(target) at \(self.path)")
+            }
+            let page = try decoder.decode(ListPage<Element>.self, from: body)
+            elements += page.items
+            guard let next = page.next else { return elements }
+            after = next
+        }
     }
 }
