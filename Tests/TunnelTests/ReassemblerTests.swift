@@ -320,8 +320,8 @@ private func permutations<Item>(_ items: [Item]) -> [[Item]] {
         #expect(reassembler.count == 0 && reassembler.byteCount == 0, "seed \(seed)")
     }
 
-    @Test func `over 1,000 lossy paths every datagram arrives whole or is counted once for its flow`() {
-        for seed in 1...1_000 as ClosedRange<UInt64> { run(seed: seed) }
+    @Test func `over 500 lossy paths every datagram arrives whole or is counted once for its flow`() {
+        for seed in 1...500 as ClosedRange<UInt64> { run(seed: seed) }
     }
 
     @Test func `whatever a peer sends, the bounds hold and every datagram ends once`() {
@@ -331,7 +331,7 @@ private func permutations<Item>(_ items: [Item]) -> [[Item]] {
             var begun: Set<UInt64> = []
             var ends = 0
             var seconds = 0.0
-            for _ in 0..<1_000 {
+            for _ in 0..<400 {
                 let part = Part(
                     flow: .random(in: 1...3, using: &random), id: .random(in: 0...200, using: &random),
                     offset: [0, 128, 256, 1_000, 30_000, 65_000, 65_535, .max, -1].randomElement(using: &random) ?? 0,

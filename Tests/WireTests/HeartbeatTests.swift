@@ -1,9 +1,6 @@
 import Testing
 import Wire
 
-/// Reads a heartbeat message.
-private func readHeartbeat(_ content: [UInt8]) -> HeartbeatMessage? { HeartbeatMessage(content.bytes) }
-
 /// Makes one.
 private func makeHeartbeat(
     _ kind: HeartbeatMessage.Kind, _ payload: [UInt8], size: Int = 0, seed: UInt64 = 1

@@ -4,9 +4,6 @@ import Wire
 private let service = Array("syslog".utf8)
 private let flows: [UInt64] = [1, 63, 64, 16_383, 16_384, 1_073_741_823, 1_073_741_824, VariableLengthInteger.maximum]
 
-/// Reads a record's plaintext.
-private func read(_ record: [UInt8]) -> SharedFrame? { SharedFrame(record.bytes) }
-
 /// A header of `size` bytes as `body` writes it, which has to take them all, and `payload` behind it. Nil where `body`
 /// answers anything but `size`, or answers other than 0 to a buffer that is a byte shorter.
 private func frame(
@@ -63,12 +60,12 @@ private func makeFragment(
             let payload = [UInt8](repeating: 0xab, count: size)
             let record = try #require(makeDatagram(flow, payload))
             let start = VariableLengthInteger.size(of: flow)
-            #expect(read(record) == .datagram(flow: flow, payload: start..<record.count))
+            #expect(readFrame(record) == .datagram(flow: flow, payload: start..<record.count))
             #expect(record.count == start + size)
 
             let open = try #require(makeOpen(flow, service, payload))
             let name = start + 3..<start + 9
-            #expect(read(open) == .open(flow: flow, service: name, payload: start + 9..<open.count))
+            #expect(readFrame(open) == .open(flow: flow, service: name, payload: start + 9..<open.count))
             #expect(open[name].elementsEqual(service) && open.dropFirst(start + 9).elementsEqual(payload))
         }
     }
@@ -80,10 +77,10 @@ private func makeFragment(
 
     @Test(arguments: flows)
     func `OPENED and CLOSE survive a round trip with flow ids and reasons of every length`(flow: UInt64) throws {
-        #expect(try read(#require(makeOpened(flow))) == .opened(flow: flow))
+        #expect(try readFrame(#require(makeOpened(flow))) == .opened(flow: flow))
         for reason in [0, 1, 6, 7, 63, 64, 16_384, VariableLengthInteger.maximum] as [UInt64] {
             let close = try #require(makeClose(flow, CloseReason(rawValue: reason)))
-            #expect(read(close) == .close(flow: flow, CloseReason(rawValue: reason)))
+            #expect(readFrame(close) == .close(flow: flow, CloseReason(rawValue: reason)))
         }
     }
 
@@ -99,7 +96,7 @@ private func makeFragment(
                 let record = try #require(makeFragment(flow, datagram, offset, isLast: isLast, payload))
                 let start = record.count - size
                 #expect(
-                    read(record)
+                    readFrame(record)
                         == .fragment(
                             flow: flow,
                             .init(datagram: datagram, offset: offset, isLast: isLast, payload: start..<record.count)))
@@ -107,7 +104,7 @@ private func makeFragment(
                     makeFragment(flow, service: service, datagram, offset, isLast: isLast, payload))
                 let name = VariableLengthInteger.size(of: flow) + 3
                 #expect(
-                    read(open)
+                    readFrame(open)
                         == .openFragment(
                             flow: flow, service: name..<name + 6,
                             .init(
@@ -130,9 +127,9 @@ private func makeFragment(
     }
 
     @Test func `numbers that are longer than they have to be are read`() {
-        #expect(read(hex("4005 aa")) == .datagram(flow: 5, payload: 2..<3))
-        #expect(read(hex("4000 80000002 c000000000000005")) == .opened(flow: 5))
-        #expect(read(hex("00 4003 05 4002")) == .close(flow: 5, .unknownService))
+        #expect(readFrame(hex("4005 aa")) == .datagram(flow: 5, payload: 2..<3))
+        #expect(readFrame(hex("4000 80000002 c000000000000005")) == .opened(flow: 5))
+        #expect(readFrame(hex("00 4003 05 4002")) == .close(flow: 5, .unknownService))
     }
 
     @Test func `every truncation in front of the payload is malformed`() throws {
@@ -143,9 +140,9 @@ private func makeFragment(
                 #require(makeClose(flow, .limit)), #require(makeClose(flow, CloseReason(rawValue: 70_000))),
             ]
             for record in headersOnly {
-                #expect(read(record) != nil)
+                #expect(readFrame(record) != nil)
                 for count in 0..<record.count {
-                    #expect(read(Array(record.prefix(count))) == nil, "\(count) of \(record)")
+                    #expect(readFrame(Array(record.prefix(count))) == nil, "\(count) of \(record)")
                 }
             }
             for isLast in [false, true] {
@@ -153,7 +150,7 @@ private func makeFragment(
                     let record = try #require(makeFragment(flow, service: name, 70, 300, isLast: isLast, part))
                     let fewest = record.count - part.count + (isLast ? 1 : part.count)
                     for count in 0...record.count {
-                        #expect((read(Array(record.prefix(count))) != nil) == (count >= fewest))
+                        #expect((readFrame(Array(record.prefix(count))) != nil) == (count >= fewest))
                     }
                 }
             }
@@ -163,15 +160,15 @@ private func makeFragment(
     @Test func `a control frame for flow 0 is malformed`() {
         for type in 1...7 {
             let rest = [UInt8](repeating: 1, count: 200)
-            #expect(read([0, UInt8(type), 0] + rest) == nil)
-            #expect(read([0, UInt8(type), 0x40, 0] + rest) == nil)
+            #expect(readFrame([0, UInt8(type), 0] + rest) == nil)
+            #expect(readFrame([0, UInt8(type), 0x40, 0] + rest) == nil)
         }
         #expect(makeDatagram(0, [1]) == nil && makeOpen(0, service, []) == nil && makeOpened(0) == nil)
     }
 
     @Test func `bytes behind OPENED and CLOSE are malformed`() {
-        #expect(read(hex("00 02 05")) != nil && read(hex("00 02 05 00")) == nil)
-        #expect(read(hex("00 03 05 01")) != nil && read(hex("00 03 05 01 00")) == nil)
+        #expect(readFrame(hex("00 02 05")) != nil && readFrame(hex("00 02 05 00")) == nil)
+        #expect(readFrame(hex("00 03 05 01")) != nil && readFrame(hex("00 03 05 01 00")) == nil)
     }
 
     @Test func `control types that are not known are told as such, whatever follows`() {
@@ -180,14 +177,14 @@ private func makeFragment(
             var end = 1
             #expect(header.withMutableBytes { $0.write(variableLengthInteger: type, at: &end) })
             for rest in [[], [0], [1, 2, 3]] as [[UInt8]] {
-                #expect(read(header.prefix(end) + rest) == .unknown(type: type))
+                #expect(readFrame(header.prefix(end) + rest) == .unknown(type: type))
             }
         }
     }
 
     @Test func `services are 1 to 63 letters, digits, dots, underscores and hyphens`() throws {
         func open(_ name: [UInt8], length: Int? = nil) -> SharedFrame? {
-            read([0, 1, 5, UInt8(length ?? name.count)] + name)
+            readFrame([0, 1, 5, UInt8(length ?? name.count)] + name)
         }
         for size in 0...80 {
             let name = [UInt8](repeating: 97, count: size)
@@ -209,10 +206,10 @@ private func makeFragment(
             let payload = [UInt8](repeating: 1, count: size)
             for name in [nil, service] {
                 #expect(
-                    try (read(#require(makeFragment(5, service: name, 1, 0, isLast: false, payload))) != nil)
+                    try (readFrame(#require(makeFragment(5, service: name, 1, 0, isLast: false, payload))) != nil)
                         == (size >= 128))
                 #expect(
-                    try (read(#require(makeFragment(5, service: name, 1, 0, isLast: true, payload))) != nil)
+                    try (readFrame(#require(makeFragment(5, service: name, 1, 0, isLast: true, payload))) != nil)
                         == (size >= 1))
             }
         }
@@ -225,7 +222,7 @@ private func makeFragment(
         ] {
             let payload = [UInt8](repeating: 1, count: size)
             let record = try #require(makeFragment(5, 1, offset, isLast: true, payload))
-            #expect((read(record) != nil) == isFit, "\(size) bytes at \(offset)")
+            #expect((readFrame(record) != nil) == isFit, "\(size) bytes at \(offset)")
         }
         #expect(makeFragment(5, 1, -1, isLast: true, [1]) == nil)
     }
@@ -247,12 +244,12 @@ private func makeFragment(
 
     @Test func `arbitrary bytes are read without a trap, and what is taken stays inside`() {
         var random = SeededRandom(seed: 3)
-        for _ in 0..<50_000 {
+        for _ in 0..<10_000 {
             var record = random.bytes(Int.random(in: 0...200, using: &random))
             if record.count > 2, Bool.random(using: &random) {
                 record.replaceSubrange(0..<2, with: [0, record[1] & 7])
             }
-            switch read(record) {
+            switch readFrame(record) {
             case .datagram(_, let payload): #expect(payload.upperBound == record.count)
             case .open(_, let name, let payload):
                 #expect(name.upperBound == payload.lowerBound && payload.upperBound == record.count)

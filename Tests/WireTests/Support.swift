@@ -48,3 +48,9 @@ func readMessage(_ content: [UInt8], at offset: Int = 0) -> HandshakeHeader? {
 
 /// Reads an alert.
 func readAlert(_ content: [UInt8]) -> Alert? { Alert(content.bytes) }
+
+/// Reads a heartbeat message.
+func readHeartbeat(_ content: [UInt8]) -> HeartbeatMessage? { HeartbeatMessage(content.bytes) }
+
+/// Reads a frame of shared mode.
+func readFrame(_ record: [UInt8]) -> SharedFrame? { SharedFrame(record.bytes) }
