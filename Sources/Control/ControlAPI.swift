@@ -75,7 +75,7 @@ struct ControlAPI: Sendable {
             }
             source.metrics(associations: associations) { text in
                 reply {
-                    ControlResponse(contentType: "text/plain; version=0.0.4; charset=utf-8", body: text.utf8)
+                    ControlResponse(contentType: MetricsText.contentType, body: text.utf8)
                 }
             }
         }

@@ -1,6 +1,7 @@
 // What the control API asks of the daemon: it asks the workers and puts their reports together.
 
 import Control
+import DTLS
 import FoundationEssentials
 import Glibc
 import Logging
@@ -55,6 +56,10 @@ final class Reporter: ControlSource, @unchecked Sendable {
         give(.done(setting))
     }
 
+    func metrics(associations: Bool, _ give: @escaping @Sendable (String) -> Void) {
+        MetricsText(dropReasons: DropReason.allCases.map(\.name)).text(from: self, associations: associations, give)
+    }
+
     private func all(_ give: @escaping @Sendable ([AssociationStatus]) -> Void) {
         pool.report { [plans] reports in
             give(reports.flatMap { $0.statuses(of: plans[$0.tunnel]) })
@@ -88,8 +93,6 @@ extension Reporter {
     }
 
     func configuration(_ give: @escaping @Sendable ([UInt8]) -> Void) { give(Array("{}\n".utf8)) }
-
-    func metrics(associations: Bool, _ give: @escaping @Sendable (String) -> Void) { give("") }
 
     func close(association id: String, _ give: @escaping @Sendable (ControlOutcome<AssociationAction>) -> Void) {
         give(Self.cannotYet())
