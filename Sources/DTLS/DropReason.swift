@@ -42,6 +42,14 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
     case heartbeat
     /// The kernel cut it short, because it came with more than the receive buffer holds.
     case truncated
+    /// A frame of shared mode that is malformed or of an unknown type.
+    case frame
+    /// A datagram of a flow that this end does not know.
+    case unknownFlow
+    /// A datagram for a service that the peer, or this end, refuses.
+    case service
+    /// A datagram that came in fragments and did not become whole.
+    case reassembly
 
     /// The reason's name in logs, the API and metrics.
     public var name: String {
@@ -66,32 +74,41 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
         case .unreachable: "unreachable"
         case .heartbeat: "heartbeat"
         case .truncated: "truncated"
+        case .frame: "frame"
+        case .unknownFlow: "unknown_flow"
+        case .service: "service"
+        case .reassembly: "reassembly"
         }
     }
 }
 
-/// Counters of drops by reason.
+/// Counters of drops by reason. Nearly all associations drop nothing, so the first drop allocates.
 public struct DropCounters: Sendable {
-    private var counts = [20 of UInt64](repeating: 0)
+    /// By raw value; empty until something is dropped.
+    private var counts: [UInt64] = []
+    private static let reasons = DropReason.allCases.count
 
     /// All zero.
     public init() {}
 
     /// Adds `count` drops.
     public mutating func add(_ reason: DropReason, _ count: Int = 1) {
+        guard count != 0 else { return }
+        if counts.isEmpty { counts = [UInt64](repeating: 0, count: Self.reasons) }
         counts[Int(reason.rawValue)] &+= UInt64(truncatingIfNeeded: count)
     }
 
     /// Adds another set of counters to this one.
     public mutating func add(_ other: DropCounters) {
-        for index in counts.indices { counts[index] &+= other.counts[index] }
+        guard !counts.isEmpty else { return counts = other.counts }
+        for (index, count) in other.counts.enumerated() { counts[index] &+= count }
     }
 
     /// How many were dropped for `reason`.
-    public subscript(reason: DropReason) -> UInt64 { counts[Int(reason.rawValue)] }
+    public subscript(reason: DropReason) -> UInt64 { counts.isEmpty ? 0 : counts[Int(reason.rawValue)] }
 
     /// How many were dropped in all.
     public var total: UInt64 {
-        DropReason.allCases.reduce(0) { $0 &+ self[$1] }
+        counts.reduce(0, &+)
     }
 }

@@ -6,6 +6,7 @@ import Wire
 @Suite struct DropCountersTests {
     @Test func `every reason has a counter and a name of its own`() {
         var counters = DropCounters()
+        #expect(DropReason.allCases.allSatisfy { counters[$0] == 0 } && counters.total == 0)
         for (index, reason) in DropReason.allCases.enumerated() {
             counters.add(reason, index + 1)
             #expect(Int(reason.rawValue) == index)
@@ -28,6 +29,10 @@ import Wire
         other.add(.closed)
         counters.add(other)
         #expect(counters[.closed] == 1)
+        var empty = DropCounters()
+        empty.add(other)
+        empty.add(DropCounters())
+        #expect(empty[.closed] == 1 && empty[.malformed] == 0 && empty.total == 1)
         _ = counters.total
     }
 }
