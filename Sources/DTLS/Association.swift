@@ -168,18 +168,30 @@ public final class Association<Engine: HandshakeEngine> {
     ///
     /// - Returns: the sealed datagram's length; nil where it was dropped, which is counted.
     public func seal(_ plaintext: borrowing RawSpan, into buffer: inout MutableRawSpan) -> Int? {
-        guard plaintext.byteCount <= RecordHeader.maximumPlaintextLength else {
+        seal(byteCount: plaintext.byteCount, into: &buffer) { $0.write(plaintext, at: 0) }
+    }
+
+    /// Seals `byteCount` bytes of application data that `write` puts into their place in `buffer`, so that what is composed
+    /// of parts is written once. `write` is given exactly the bytes of the plaintext, and fills all of them; what it leaves
+    /// alone goes to the peer as it is. It must not use this association, and is not called where nothing can be sealed.
+    ///
+    /// - Returns: the sealed datagram's length, ``overhead`` more than `byteCount`; nil where it was dropped, which is
+    ///   counted.
+    public func seal(
+        byteCount: Int, into buffer: inout MutableRawSpan, write: (inout MutableRawSpan) -> Void
+    ) -> Int? {
+        guard byteCount <= RecordHeader.maximumPlaintextLength else {
             counters.drops.add(.oversize)
             return nil
         }
-        let sealed = records?.seal(.applicationData, plaintext, into: &buffer)
+        let sealed = records?.seal(.applicationData, byteCount: byteCount, into: &buffer, write: write)
         if records?.isExhausted == true { end(.exhausted) }
         guard let length = sealed else {
             counters.drops.add(.closed)
             return nil
         }
         counters.datagramsOut &+= 1
-        counters.bytesOut &+= UInt64(plaintext.byteCount)
+        counters.bytesOut &+= UInt64(byteCount)
         if path?.sent(length) == true { needsAttention = true }
         return length
     }

@@ -23,21 +23,24 @@ struct RecordLayer<Protection: RecordProtection> {
     /// Whether the epoch has numbers left.
     var isExhausted: Bool { nextSequence > RecordNumber.maximumSequence }
 
-    /// Seals one record under the next number. Nil where it does not fit, or the numbers are used up.
+    /// Seals one record of `byteCount` bytes, which `write` puts into their place, under the next number. Nil where it
+    /// does not fit, or the numbers are used up.
     mutating func seal(
-        _ type: ContentType, _ plaintext: borrowing RawSpan, into buffer: inout MutableRawSpan
+        _ type: ContentType, byteCount: Int, into buffer: inout MutableRawSpan, write: (inout MutableRawSpan) -> Void
     ) -> Int? {
         guard !isExhausted else { return nil }
         let number = RecordNumber(epoch: RecordLayer.epoch, sequence: nextSequence)
         // Taken even if sealing fails: a number is never tried twice.
         nextSequence += 1
-        return protection.seal(type, number: number, plaintext: plaintext, into: &buffer)
+        return protection.seal(type, number: number, byteCount: byteCount, into: &buffer, write: write)
     }
 
     /// Seals one record into a datagram of its own.
     mutating func datagram(_ type: ContentType, _ content: [UInt8]) -> [UInt8]? {
         var datagram = [UInt8](repeating: 0, count: content.count + overhead)
-        let length = datagram.withMutableBytes { seal(type, content.bytes, into: &$0) }
+        let length = datagram.withMutableBytes { buffer in
+            seal(type, byteCount: content.count, into: &buffer) { $0.write(content.bytes, at: 0) }
+        }
         return length.map { Array(datagram.prefix($0)) }
     }
 

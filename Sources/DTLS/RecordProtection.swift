@@ -12,13 +12,17 @@ public protocol RecordProtection: AnyObject {
 
     /// Seals one record at the start of `buffer`: header, explicit nonce where the suite has one, ciphertext, tag.
     ///
+    /// The plaintext has `byteCount` bytes, and `write` is given exactly that much of `buffer` to put them into. It is
+    /// not called where nothing can be sealed.
+    ///
     /// `number` must be above every number that was sealed before: an implementation may count nonces by itself, and
     /// a repeated one gives the key away.
     ///
-    /// - Returns: the record's length in bytes, `RecordHeader.size + expansion + plaintext.byteCount`; nil, with
-    ///   nothing useful in `buffer`, where that does not fit it or the cipher refuses.
+    /// - Returns: the record's length in bytes, `RecordHeader.size + expansion + byteCount`; nil, with nothing useful in
+    ///   `buffer`, where that does not fit it or the cipher refuses.
     func seal(
-        _ type: ContentType, number: RecordNumber, plaintext: borrowing RawSpan, into buffer: inout MutableRawSpan
+        _ type: ContentType, number: RecordNumber, byteCount: Int, into buffer: inout MutableRawSpan,
+        write: (inout MutableRawSpan) -> Void
     ) -> Int?
 
     /// Opens one record in place.
@@ -28,4 +32,14 @@ public protocol RecordProtection: AnyObject {
     /// - Returns: where in `record` the plaintext now stands; nil where the record is not authentic, and then the
     ///   bytes behind its header are worthless.
     func open(_ record: inout MutableRawSpan, header: RecordHeader) -> Range<Int>?
+}
+
+extension RecordProtection {
+    /// Seals one record whose plaintext stands elsewhere.
+    @inlinable
+    public func seal(
+        _ type: ContentType, number: RecordNumber, plaintext: borrowing RawSpan, into buffer: inout MutableRawSpan
+    ) -> Int? {
+        seal(type, number: number, byteCount: plaintext.byteCount, into: &buffer) { $0.write(plaintext, at: 0) }
+    }
 }

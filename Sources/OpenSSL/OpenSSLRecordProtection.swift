@@ -52,20 +52,22 @@ public final class OpenSSLRecordProtection: RecordProtection {
     /// Bytes of explicit nonce and tag.
     public var expansion: Int { explicitNonceLength + tagLength }
 
-    /// Seals one record at the start of `buffer`; nil, with nothing that may be sent, where `number` is not above all
-    /// before, the record does not fit, or OpenSSL fails.
+    /// Seals one record of `byteCount` bytes, which `write` puts into their place, at the start of `buffer`; nil, with
+    /// nothing that may be sent, where `number` is not above all before, the record does not fit, or OpenSSL fails.
     public func seal(
-        _ type: ContentType, number: RecordNumber, plaintext: borrowing RawSpan, into buffer: inout MutableRawSpan
+        _ type: ContentType, number: RecordNumber, byteCount: Int, into buffer: inout MutableRawSpan,
+        write: (inout MutableRawSpan) -> Void
     ) -> Int? {
-        let textLength = plaintext.byteCount
-        let contentLength = textLength + explicitNonceLength + tagLength
-        guard textLength <= RecordHeader.maximumPlaintextLength,
-            contentLength <= buffer.byteCount - RecordHeader.size, prepare(number)
+        guard (0...RecordHeader.maximumPlaintextLength).contains(byteCount) else { return nil }
+        let contentLength = byteCount + explicitNonceLength + tagLength
+        guard contentLength <= buffer.byteCount - RecordHeader.size, prepare(number)
         else { return nil }
         RecordHeader(type: type, number: number, length: contentLength).write(into: &buffer)
-        buffer.write(plaintext, at: RecordHeader.size + explicitNonceLength)
+        let start = RecordHeader.size + explicitNonceLength
+        var plaintext = buffer._mutatingExtracting(start..<start + byteCount)
+        write(&plaintext)
 
-        let announced = UInt16(truncatingIfNeeded: textLength + explicitNonceLength)
+        let announced = UInt16(truncatingIfNeeded: byteCount + explicitNonceLength)
         let isSealed = unsafe buffer.withUnsafeMutableBytes { bytes in
             unsafe culvert_protect(
                 sealing, number.rawValue, type.rawValue, ProtocolVersion.dtls12.rawValue, announced,

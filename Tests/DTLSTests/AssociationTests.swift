@@ -174,6 +174,33 @@ private final class Subject {
         #expect(subject.association.counters.bytesOut == 3)
     }
 
+    @Test func `a datagram that is composed in place is sealed as any other and counted once`() throws {
+        let subject = Subject.established()
+        var buffer = [UInt8](repeating: 0, count: 40)
+        let length = buffer.withMutableBytes { bytes in
+            subject.association.seal(byteCount: 5, into: &bytes) { plaintext in
+                #expect(plaintext.byteCount == 5)
+                plaintext.write(UInt8(9), at: 0)
+                plaintext.write(UInt32(0x0102_0304), at: 1)
+            }
+        }
+        #expect(Array(buffer[..<(length ?? 0)]) == FakePeer.sealed([9, 1, 2, 3, 4], sequence: 1))
+        #expect(subject.association.counters.datagramsOut == 1 && subject.association.counters.bytesOut == 5)
+    }
+
+    @Test func `what has no room is never composed`() {
+        let subject = Subject.established()
+        var buffer = [UInt8](repeating: 0, count: 100)
+        for (byteCount, reason) in [(16_385, DropReason.oversize), (.max, .oversize), (90, .closed)] {
+            let before = subject[reason]
+            let length = buffer.withMutableBytes { bytes in
+                subject.association.seal(byteCount: byteCount, into: &bytes) { _ in Issue.record("it was composed") }
+            }
+            #expect(length == nil && subject[reason] == before + 1)
+        }
+        #expect(subject.association.counters.datagramsOut == 0)
+    }
+
     @Test func `what cannot be sealed is counted by its reason`() {
         let subject = Subject.established()
         #expect(subject.seal([UInt8](repeating: 0, count: 16_384)) != nil)

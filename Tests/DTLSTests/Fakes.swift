@@ -14,14 +14,18 @@ final class FakeProtection: RecordProtection {
     var expansion: Int { 8 }
 
     func seal(
-        _ type: ContentType, number: RecordNumber, plaintext: borrowing RawSpan, into buffer: inout MutableRawSpan
+        _ type: ContentType, number: RecordNumber, byteCount: Int, into buffer: inout MutableRawSpan,
+        write: (inout MutableRawSpan) -> Void
     ) -> Int? {
-        let header = RecordHeader(type: type, number: number, length: plaintext.byteCount + expansion)
-        let end = RecordHeader.size + plaintext.byteCount
+        let header = RecordHeader(type: type, number: number, length: byteCount + expansion)
+        let end = RecordHeader.size + byteCount
         sealedNumbers.append(number.rawValue)
-        guard header.write(into: &buffer), buffer.write(plaintext, at: RecordHeader.size),
-            buffer.write(check(type, number, plaintext), at: end)
-        else { return nil }
+        guard end + expansion <= buffer.byteCount else { return nil }
+        header.write(into: &buffer)
+        var plaintext = buffer._mutatingExtracting(RecordHeader.size..<end)
+        write(&plaintext)
+        let sum = check(type, number, buffer.bytes.extracting(RecordHeader.size..<end))
+        buffer.write(sum, at: end)
         return end + expansion
     }
 

@@ -34,7 +34,11 @@ import Wire
         var (layer, protection) = layer()
         var tooSmall = [UInt8](repeating: 0, count: 20)
         let plaintext: [UInt8] = [1, 2, 3]
-        let length = tooSmall.withMutableBytes { layer.seal(.applicationData, plaintext.bytes, into: &$0) }
+        let length = tooSmall.withMutableBytes { buffer in
+            layer.seal(.applicationData, byteCount: plaintext.count, into: &buffer) {
+                $0.write(plaintext.bytes, at: 0)
+            }
+        }
         #expect(length == nil)
         _ = layer.datagram(.applicationData, plaintext)
         #expect(protection.sealedNumbers == [1 << 48 | 1, 1 << 48 | 2])

@@ -57,6 +57,33 @@ import Wire
     }
 
     @Test(arguments: AEADAlgorithm.allCases)
+    func `a plaintext that is composed in place is sealed, and nothing beyond it is lent`(
+        algorithm: AEADAlgorithm
+    ) throws {
+        let (client, server) = try pair(algorithm)
+        let number = RecordNumber(epoch: 1, sequence: 7)
+        var buffer = [UInt8](repeating: 0x55, count: 200)
+        let length = buffer.withMutableBytes { bytes in
+            client.seal(.applicationData, number: number, byteCount: 3, into: &bytes) { plaintext in
+                #expect(plaintext.byteCount == 3)
+                for index in 0..<3 { plaintext.write(UInt8(index + 1), at: index) }
+            }
+        }
+        let end = try #require(length)
+        #expect(end == RecordHeader.size + 3 + client.expansion)
+        #expect(open(server, Array(buffer[..<end])) == [1, 2, 3])
+        #expect(buffer[end...].allSatisfy { $0 == 0x55 })
+        for byteCount in [-1, .min, 16_385, .max] {
+            let refused = buffer.withMutableBytes { bytes in
+                client.seal(
+                    .applicationData, number: RecordNumber(epoch: 1, sequence: 8), byteCount: byteCount, into: &bytes
+                ) { _ in Issue.record("it was composed") }
+            }
+            #expect(refused == nil)
+        }
+    }
+
+    @Test(arguments: AEADAlgorithm.allCases)
     func `the explicit nonce is the record number, whatever numbers are left out`(algorithm: AEADAlgorithm) throws {
         let (client, server) = try pair(algorithm)
         var sequence: UInt64 = 0

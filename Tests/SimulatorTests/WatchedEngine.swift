@@ -92,9 +92,10 @@ final class WatchedProtection: RecordProtection {
     var expansion: Int { protection.expansion }
 
     func seal(
-        _ type: ContentType, number: RecordNumber, plaintext: borrowing RawSpan, into buffer: inout MutableRawSpan
+        _ type: ContentType, number: RecordNumber, byteCount: Int, into buffer: inout MutableRawSpan,
+        write: (inout MutableRawSpan) -> Void
     ) -> Int? {
-        let length = protection.seal(type, number: number, plaintext: plaintext, into: &buffer)
+        let length = protection.seal(type, number: number, byteCount: byteCount, into: &buffer, write: write)
         if let length { ledger.note(buffer.bytes.extracting(0..<length)) }
         return length
     }
