@@ -84,6 +84,18 @@ static inline int culvert_set_server_name(SSL *ssl, const char *name)
     return (int)SSL_set_tlsext_host_name(ssl, name);
 }
 
+static inline int culvert_accept_any_name(SSL *ssl, int *alert, void *argument)
+{
+    (void)ssl, (void)alert, (void)argument;
+    return SSL_TLSEXT_ERR_OK;
+}
+
+/* Without a callback, libssl forgets the name when the session is resumed. */
+static inline void culvert_accept_server_names(SSL_CTX *context)
+{
+    SSL_CTX_set_tlsext_servername_callback(context, culvert_accept_any_name);
+}
+
 static inline int culvert_set_mtu(SSL *ssl, long bytes)
 {
     return (int)SSL_set_mtu(ssl, bytes);

@@ -365,7 +365,8 @@ public final class Association<Engine: HandshakeEngine> {
             finalFlight = result.finalFlight.map { FinalFlightKeeper($0, isTimed: result.isResumed, now: now) }
             let description = AssociationDescription(
                 peer: result.peer, cipherSuite: result.cipherSuite, isResumed: result.isResumed,
-                handshakeDuration: now - done.startedAt, peerHeartbeatMode: result.peerHeartbeatMode)
+                handshakeDuration: now - done.startedAt, peerHeartbeatMode: result.peerHeartbeatMode,
+                applicationProtocol: result.applicationProtocol, serverName: result.serverName)
             self.description = description
             events.append(.established(description))
         }

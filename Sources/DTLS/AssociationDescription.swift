@@ -47,4 +47,8 @@ public struct AssociationDescription: Hashable, Sendable {
     public var handshakeDuration: Duration
     /// What the peer said about heartbeats; nil where it takes no part.
     public var peerHeartbeatMode: HeartbeatMode?
+    /// The application protocol that both ends agreed on (RFC 7301); nil for none.
+    public var applicationProtocol: String?
+    /// The server's name as the client gave it (RFC 6066 §3), at the server in lower case; nil where it gave none.
+    public var serverName: String?
 }

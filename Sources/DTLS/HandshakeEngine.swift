@@ -73,11 +73,16 @@ public struct HandshakeResult<Protection: RecordProtection> {
     public var isResumed: Bool
     /// What the peer said about heartbeats; nil unless both ends said something.
     public var peerHeartbeatMode: HeartbeatMode?
+    /// The application protocol that both ends agreed on (RFC 7301); nil for none.
+    public var applicationProtocol: String?
+    /// The server's name as the client gave it (RFC 6066 §3), at the server in lower case; nil where it gave none.
+    public var serverName: String?
 
     /// Puts a result together.
     public init(
         protection: Protection, nextSequence: UInt64, receivedSequences: [UInt64], finalFlight: FinalFlight?,
-        peer: PeerIdentity, cipherSuite: String, isResumed: Bool, peerHeartbeatMode: HeartbeatMode? = nil
+        peer: PeerIdentity, cipherSuite: String, isResumed: Bool, peerHeartbeatMode: HeartbeatMode? = nil,
+        applicationProtocol: String? = nil, serverName: String? = nil
     ) {
         self.protection = protection
         self.nextSequence = nextSequence
@@ -87,6 +92,8 @@ public struct HandshakeResult<Protection: RecordProtection> {
         self.cipherSuite = cipherSuite
         self.isResumed = isResumed
         self.peerHeartbeatMode = peerHeartbeatMode
+        self.applicationProtocol = applicationProtocol
+        self.serverName = serverName
     }
 }
 

@@ -64,7 +64,7 @@ extension HandshakeFailure {
         112: "the peer does not know the name that it was asked for: see server_name",
         115: "the peer does not know this end's psk_identity",
         116: "the peer wants a certificate from this end: set identity",
-        120: "the peer speaks another application protocol",
+        120: "the peer insists on an application protocol that this end does not offer: compare sharing at both ends",
     ]
 }
 

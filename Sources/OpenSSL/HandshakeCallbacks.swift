@@ -67,6 +67,57 @@ extension OpenSSLHandshake {
         return 1
     }
 
+    /// SSL_CTX_set_alpn_select_cb: takes this end's application protocol where the client offers it. It is not called
+    /// for a client without the extension.
+    static let selectProtocol:
+        @convention(c) (
+            OpaquePointer?, UnsafeMutablePointer<UnsafePointer<UInt8>?>?, UnsafeMutablePointer<UInt8>?,
+            UnsafePointer<UInt8>?, UInt32, UnsafeMutableRawPointer?
+        ) -> Int32 = { ssl, selected, selectedLength, offered, offeredLength, _ in
+            guard let handshake = unsafe ssl.flatMap({ unsafe owner(of: $0) }) else {
+                return SSL_TLSEXT_ERR_ALERT_FATAL
+            }
+            let own = handshake.context.protocolList
+            var match: UnsafeMutablePointer<UInt8>?
+            var length: UInt8 = 0
+            // Points into the first of the two lists where they have something in common.
+            let result = unsafe SSL_select_next_proto(
+                &match, &length, offered, offeredLength, own, UInt32(own.count))
+            guard result == OPENSSL_NPN_NEGOTIATED else {
+                guard handshake.context.options.requiresApplicationProtocol else { return SSL_TLSEXT_ERR_NOACK }
+                handshake.fault = handshake.missingProtocol
+                // libssl makes no_application_protocol of it (RFC 7301 §3.2).
+                return SSL_TLSEXT_ERR_ALERT_FATAL
+            }
+            unsafe selected?.pointee = unsafe UnsafePointer(match)
+            unsafe selectedLength?.pointee = length
+            return SSL_TLSEXT_ERR_OK
+        }
+
+    /// SSL_CTX_set_client_hello_cb: refuses a client without ALPN.
+    static let requireProtocol:
+        @convention(c) (OpaquePointer?, UnsafeMutablePointer<Int32>?, UnsafeMutableRawPointer?) -> Int32 = {
+            ssl, alert, _ in
+            guard
+                unsafe SSL_client_hello_get0_ext(
+                    ssl, UInt32(TLSEXT_TYPE_application_layer_protocol_negotiation), nil, nil) == 1
+            else {
+                let handshake = unsafe ssl.flatMap({ unsafe owner(of: $0) })
+                handshake?.fault = handshake?.missingProtocol
+                unsafe alert?.pointee = SSL_AD_NO_APPLICATION_PROTOCOL
+                return SSL_CLIENT_HELLO_ERROR
+            }
+            return SSL_CLIENT_HELLO_SUCCESS
+        }
+
+    private var missingProtocol: HandshakeFailure {
+        HandshakeFailure(
+            .mismatch,
+            detail: "the peer does not offer the application protocol '\(context.options.applicationProtocol ?? "")'",
+            advice: "only culvert offers it, unless it says sharing = \"never\"; "
+                + "sharing = \"auto\" for this tunnel lets other peers in")
+    }
+
     /// The handshake that an SSL belongs to; it outlives the SSL.
     private static func owner(of ssl: OpaquePointer) -> OpenSSLHandshake? {
         guard let owner = unsafe culvert_owner(ssl) else { return nil }

@@ -40,6 +40,12 @@ public final class HandshakeContext: @unchecked Sendable {
         public var requiresExtendedMasterSecret = true
         /// What this end says about heartbeats (RFC 6520); nil to say nothing.
         public var heartbeatMode: HeartbeatMode?
+        /// The application protocol that a client offers and a server selects where it is offered (RFC 7301), 1 to 255
+        /// bytes; nil for none. Without agreement the handshake goes on all the same.
+        public var applicationProtocol: String?
+        /// Whether a server ends handshakes in which ``applicationProtocol`` is not offered. A client finds out what
+        /// was agreed on from the result.
+        public var requiresApplicationProtocol = false
         /// Whether sessions may be resumed by tickets (RFC 5077) under a key that is made with the context.
         public var usesSessionTickets = false
         /// Takes the lines of a key log (`SSLKEYLOGFILE`), from any thread. Whoever reads them can read everything.
@@ -53,6 +59,8 @@ public final class HandshakeContext: @unchecked Sendable {
     public let role: Role
     let options: Options
     let pointer: OpaquePointer
+    /// The application protocol as ALPN's list of one, its length in front; empty for none.
+    let protocolList: [UInt8]
     /// The heartbeat extension's one byte, where libssl reads it for each hello.
     private let heartbeatByte = UnsafeMutablePointer<UInt8>.allocate(capacity: 1)
 
@@ -60,6 +68,7 @@ public final class HandshakeContext: @unchecked Sendable {
     public init(_ role: Role, _ options: Options) throws(OpenSSLError) {
         self.role = role
         self.options = options
+        protocolList = options.applicationProtocol.map { [UInt8(truncatingIfNeeded: $0.utf8.count)] + $0.utf8 } ?? []
         unsafe pointer = try unsafe OpenSSLError.wrap("making a DTLS context") {
             unsafe SSL_CTX_new(role == .client ? DTLS_client_method() : DTLS_server_method())
         }
@@ -69,6 +78,7 @@ public final class HandshakeContext: @unchecked Sendable {
         try setTrust()
         setCallbacks()
         try setHeartbeat()
+        try setApplicationProtocol()
     }
 
     deinit {
@@ -162,6 +172,7 @@ public final class HandshakeContext: @unchecked Sendable {
             // Cookies have been checked before a handshake is made; one that has none here is an error.
             unsafe SSL_CTX_set_cookie_verify_cb(pointer) { _, _, _ in 1 }
             unsafe SSL_CTX_set_cookie_generate_cb(pointer) { _, _, _ in 0 }
+            unsafe culvert_accept_server_names(pointer)
         }
         if options.keyLog != nil { unsafe SSL_CTX_set_keylog_callback(pointer, OpenSSLHandshake.logKeys) }
     }
@@ -172,6 +183,21 @@ public final class HandshakeContext: @unchecked Sendable {
         try OpenSSLError.check("offering heartbeats") {
             unsafe culvert_add_byte_extension(
                 pointer, UInt32(HeartbeatMode.extensionType), heartbeatByte, OpenSSLHandshake.readHeartbeatMode)
+        }
+    }
+
+    private func setApplicationProtocol() throws(OpenSSLError) {
+        guard let name = options.applicationProtocol else { return }
+        let list = protocolList
+        try OpenSSLError.check("using the application protocol '\(name)'") {
+            // Unlike all others, this function answers zero where all is well.
+            unsafe (2...256).contains(list.count) && SSL_CTX_set_alpn_protos(pointer, list, UInt32(list.count)) == 0
+                ? 1 : 0
+        }
+        guard role == .server else { return }
+        unsafe SSL_CTX_set_alpn_select_cb(pointer, OpenSSLHandshake.selectProtocol, nil)
+        if options.requiresApplicationProtocol {
+            unsafe SSL_CTX_set_client_hello_cb(pointer, OpenSSLHandshake.requireProtocol, nil)
         }
     }
 

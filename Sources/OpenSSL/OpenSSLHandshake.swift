@@ -31,6 +31,9 @@ public final class OpenSSLHandshake: HandshakeEngine {
     /// What the peer's hello said about heartbeats.
     var peerHeartbeatMode: HeartbeatMode?
 
+    /// The name that a client asks for by SNI.
+    private var requestedName: String?
+
     private let transport: DatagramBIO
     private var messages: HandshakeMessageFilter
     private var ssl: OpaquePointer?
@@ -259,7 +262,29 @@ public final class OpenSSLHandshake: HandshakeEngine {
                 protection: protection, nextSequence: transport.nextSequence[1],
                 receivedSequences: authenticSequences(protection), finalFlight: finalFlight,
                 peer: unsafe PeerIdentity(of: ssl), cipherSuite: suite.name, isResumed: isResumed,
-                peerHeartbeatMode: peerHeartbeatMode))
+                peerHeartbeatMode: peerHeartbeatMode, applicationProtocol: unsafe applicationProtocol(ssl),
+                serverName: unsafe context.role == .client ? requestedName : serverName(ssl)))
+    }
+
+    /// What both ends agreed on; a server's answer that nobody asked for is none.
+    private func applicationProtocol(_ ssl: OpaquePointer) -> String? {
+        var start: UnsafePointer<UInt8>?
+        var length: UInt32 = 0
+        unsafe SSL_get0_alpn_selected(ssl, &start, &length)
+        let selected = unsafe UnsafeBufferPointer(start: start, count: Int(length))
+        guard let own = context.options.applicationProtocol, unsafe selected.elementsEqual(own.utf8) else { return nil }
+        return own
+    }
+
+    /// The name that a client asked for, or had asked for when the session began; nil also for what is no host name.
+    private func serverName(_ ssl: OpaquePointer) -> String? {
+        guard let text = unsafe SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name) else { return nil }
+        let name = unsafe String(cString: text).lowercased()
+        let isHostName = name.utf8.allSatisfy {
+            (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0)
+                || [UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_")].contains($0)
+        }
+        return isHostName && !name.isEmpty ? name : nil
     }
 
     /// The last flight as it has to be sent again if it gets lost.
@@ -326,6 +351,7 @@ public final class OpenSSLHandshake: HandshakeEngine {
         let parameters = unsafe SSL_get0_param(ssl)
         switch name {
         case .host(let host):
+            requestedName = host
             try OpenSSLError.check("asking for the server name '\(host)'") { unsafe culvert_set_server_name(ssl, host) }
             unsafe X509_VERIFY_PARAM_set_hostflags(parameters, UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS))
             try OpenSSLError.check("expecting the server name '\(host)'") {

@@ -74,7 +74,8 @@ final class WatchedEngine: HandshakeEngine {
                     protection: WatchedProtection(result.protection, ledger), nextSequence: result.nextSequence,
                     receivedSequences: result.receivedSequences, finalFlight: result.finalFlight, peer: result.peer,
                     cipherSuite: result.cipherSuite, isResumed: result.isResumed,
-                    peerHeartbeatMode: result.peerHeartbeatMode))
+                    peerHeartbeatMode: result.peerHeartbeatMode, applicationProtocol: result.applicationProtocol,
+                    serverName: result.serverName))
         }
     }
 }
