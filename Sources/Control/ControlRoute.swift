@@ -153,7 +153,7 @@ struct ControlRouter: Sendable {
     }
 }
 
-/// What percent-encoded UTF-8 (RFC 3986 §2.1) stands for; nil if it is malformed or holds control characters.
+/// What percent-encoded UTF-8 (RFC 3986 §2.1) stands for; nil if it is malformed.
 func percentDecoded(_ text: Substring) -> String? {
     var bytes: [UInt8] = []
     var rest = text.utf8[...]
@@ -166,8 +166,7 @@ func percentDecoded(_ text: Substring) -> String? {
         else { return nil }
         bytes.append(high << 4 | low)
     }
-    guard let decoded = String(validating: bytes, as: UTF8.self) else { return nil }
-    return bytes.allSatisfy { $0 >= 0x20 && $0 != 0x7f } ? decoded : nil
+    return String(validating: bytes, as: UTF8.self)
 }
 
 private func hexadecimalDigit(_ byte: UInt8) -> UInt8? {

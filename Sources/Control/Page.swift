@@ -3,10 +3,9 @@
 
 /// Which part of a list is wanted.
 public struct PageQuery: Sendable, Equatable {
-    /// How many elements a page has at most when nothing is said.
-    public static let usualLimit = 1_000
-    /// The most that may be asked for.
-    public static let highestLimit = 10_000
+    /// How many elements a page has at most when nothing is said, and the most that may be asked for: writing more JSON at a
+    /// time would keep other clients waiting.
+    public static let highestLimit = 1_000
 
     /// Only elements of this tunnel.
     public var tunnel: String?
@@ -16,7 +15,7 @@ public struct PageQuery: Sendable, Equatable {
     public var limit: Int
 
     /// The beginning of the whole list.
-    public init(tunnel: String? = nil, after: String? = nil, limit: Int = PageQuery.usualLimit) {
+    public init(tunnel: String? = nil, after: String? = nil, limit: Int = PageQuery.highestLimit) {
         self.tunnel = tunnel
         self.after = after
         self.limit = min(max(limit, 1), Self.highestLimit)

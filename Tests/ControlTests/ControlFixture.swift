@@ -3,6 +3,7 @@
 import Foundation
 import NIOCore
 import NIOPosix
+import Synchronization
 import Testing
 
 @testable import Control
@@ -53,22 +54,29 @@ let sampleAssociations: [AssociationStatus] = {
 struct RawClient {
     private let channel: any Channel
     private let received: EventLoopFuture<String?>
+    private let text = Text()
+
+    /// Connects to a Unix socket. What comes back is nil when the server has not closed within `limit`.
+    init(_ path: String, limit: TimeAmount = .seconds(10)) async throws {
+        try await self.init(to: SocketAddress(unixDomainSocketPath: path), limit: limit)
+    }
 
     /// Connects. What comes back is nil when the server has not closed within `limit`.
-    init(_ path: String, limit: TimeAmount = .seconds(10)) async throws {
+    init(to address: SocketAddress, limit: TimeAmount = .seconds(10)) async throws {
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let received = loop.makePromise(of: String?.self)
+        let text = text
         let bootstrap = ClientBootstrap(group: loop)
             .channelOption(.allowRemoteHalfClosure, value: true)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(Collector(received))
+                    try channel.pipeline.syncOperations.addHandler(Collector(received, text))
                 }
             }
         var attempts = 0
         while true {
             do {
-                channel = try await bootstrap.connect(unixDomainSocketPath: path).get()
+                channel = try await bootstrap.connect(to: address).get()
                 break
             } catch let error as IOError where error.errnoCode == EAGAIN && attempts < 500 {
                 // A Unix socket whose backlog is full refuses at once, where TCP would wait.
@@ -81,8 +89,11 @@ struct RawClient {
     }
 
     /// The server may have answered and closed already: that is no error, what it said is still to be read.
-    func send(_ bytes: String) async {
-        try? await channel.writeAndFlush(ByteBuffer(string: bytes)).get()
+    func send(_ text: String) async { await send(Array(text.utf8)) }
+
+    /// The same with any bytes.
+    func send(_ bytes: [UInt8]) async {
+        try? await channel.writeAndFlush(ByteBuffer(bytes: bytes)).get()
     }
 
     /// Reads nothing more; what comes fills the buffers in between.
@@ -104,6 +115,13 @@ struct RawClient {
         return answer
     }
 
+    /// Connects to a port of this machine, sends and gives the answer.
+    static func exchange(port: Int?, _ bytes: String) async throws -> String? {
+        let client = try await RawClient(to: SocketAddress(ipAddress: "127.0.0.1", port: #require(port)))
+        await client.send(bytes)
+        return try await client.answer()
+    }
+
     /// Connects, sends and gives the answer.
     static func exchange(_ path: String, _ bytes: String) async throws -> String? {
         let client = try await RawClient(path)
@@ -111,22 +129,34 @@ struct RawClient {
         return try await client.answer()
     }
 
+    /// What has come so far.
+    var receivedSoFar: String { text.value }
+
+    private final class Text: Sendable {
+        private let text = Mutex("")
+        var value: String { text.withLock { $0 } }
+        func add(_ more: String) { text.withLock { $0 += more } }
+    }
+
     private final class Collector: ChannelInboundHandler {
         typealias InboundIn = ByteBuffer
         private let received: EventLoopPromise<String?>
-        private var text = ""
+        private let text: Text
 
-        init(_ received: EventLoopPromise<String?>) { self.received = received }
+        init(_ received: EventLoopPromise<String?>, _ text: Text) {
+            self.received = received
+            self.text = text
+        }
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-            text += String(buffer: unwrapInboundIn(data))
+            text.add(String(buffer: unwrapInboundIn(data)))
         }
 
         func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-            if event as? ChannelEvent == .inputClosed { received.succeed(text) }
+            if event as? ChannelEvent == .inputClosed { received.succeed(text.value) }
         }
 
-        func channelInactive(context: ChannelHandlerContext) { received.succeed(text) }
+        func channelInactive(context: ChannelHandlerContext) { received.succeed(text.value) }
     }
 }
 
@@ -139,12 +169,25 @@ func blocking<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result)
 
 let curlIsInstalled = FileManager.default.isExecutableFile(atPath: "/usr/bin/curl")
 
+/// Waits until something is so, for at most ten seconds.
+func eventually(_ condition: () throws -> Bool) async throws -> Bool {
+    for _ in 0..<1_000 {
+        if try condition() { return true }
+        try await Task.sleep(for: .milliseconds(10))
+    }
+    return try condition()
+}
+
 /// Runs curl against a control socket; gives its exit status and output.
 func curl(_ arguments: String..., socket: String) async throws -> (code: Int32, output: String) {
-    let command = ["/usr/bin/curl", "-sS", "--max-time", "10", "--unix-socket", socket] + arguments
+    try await run(["/usr/bin/curl", "-sS", "--max-time", "10", "--unix-socket", socket] + arguments)
+}
+
+/// Runs a program; gives its exit status and all that it has written.
+func run(_ command: [String]) async throws -> (code: Int32, output: String) {
     // Not by Foundation's Process, which may wait for ever when several are started at the same time.
     return try await blocking {
-        let line = command.map { "'\($0)'" }.joined(separator: " ") + " 2>&1"
+        let line = command.map { $0 == ";" ? $0 : "'\($0)'" }.joined(separator: " ") + " 2>&1"
         let pipe = try #require(popen(line, "re"))
         var output: [UInt8] = []
         while case let byte = getc(pipe), byte != EOF { output.append(UInt8(truncatingIfNeeded: byte)) }

@@ -19,14 +19,16 @@ final class FakeSource: ControlSource {
 
     private let readinessNow: Readiness
     private let holdsAnswers: Bool
+    private let tunnels: [TunnelStatus]
     private let state: Mutex<State>
 
     init(
         readiness: Readiness = .ready, associations: [AssociationStatus] = sampleAssociations,
-        holdsAnswers: Bool = false
+        tunnels: [TunnelStatus] = [sampleTunnel], holdsAnswers: Bool = false
     ) {
         readinessNow = readiness
         self.holdsAnswers = holdsAnswers
+        self.tunnels = tunnels
         state = Mutex(State(associations: associations))
     }
 
@@ -87,7 +89,7 @@ final class FakeSource: ControlSource {
         give(status)
     }
 
-    func tunnels(_ give: @escaping @Sendable ([TunnelStatus]) -> Void) { give([sampleTunnel]) }
+    func tunnels(_ give: @escaping @Sendable ([TunnelStatus]) -> Void) { give(tunnels) }
 
     func associations(_ query: PageQuery, _ give: @escaping @Sendable (Page<AssociationStatus>) -> Void) {
         let list = state.withLock { state in
