@@ -27,17 +27,25 @@ public struct PageQuery: Sendable, Equatable {
         of candidates: some Sequence<Candidate>, id: (Candidate) -> String, make: (Candidate) -> Element
     ) -> Page<Element> {
         var total = 0
-        var rest: [(id: String, candidate: Candidate)] = []
+        var rest = 0
+        var chosen: [(id: String, candidate: Candidate)] = []
+        var last: String?
         for candidate in candidates {
             total += 1
             let id = id(candidate)
             if let after, id <= after { continue }
-            rest.append((id, candidate))
+            rest += 1
+            if let last, id > last { continue }
+            chosen.append((id, candidate))
+            // Sorting all of a long list for each of its pages would take much longer than finding the few that come next.
+            guard chosen.count == 2 * limit else { continue }
+            chosen.sort { $0.id < $1.id }
+            chosen.removeLast(limit)
+            last = chosen.last?.id
         }
-        rest.sort { $0.id < $1.id }
-        let chosen = rest.prefix(limit)
-        return Page(
-            items: chosen.map { make($0.candidate) }, next: rest.count > limit ? chosen.last?.id : nil, total: total)
+        chosen.sort { $0.id < $1.id }
+        let items = chosen.prefix(limit)
+        return Page(items: items.map { make($0.candidate) }, next: rest > limit ? items.last?.id : nil, total: total)
     }
 }
 

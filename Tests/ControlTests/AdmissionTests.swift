@@ -1,6 +1,7 @@
 // Who may change things on the control socket, and what may be read over TCP by whom.
 
 import Foundation
+import TestSupport
 import Testing
 
 @testable import Control
@@ -33,12 +34,12 @@ struct AdmissionTests {
 
     /// POSTs as another user; gives the status.
     private func post(_ arguments: [String], _ socket: String) async throws -> String {
-        try await run(
+        try await Program.run(
             ["/usr/bin/setpriv"] + arguments + [
                 "/usr/bin/curl", "-sS", "--max-time", "10", "-o", "/dev/null", "-w", "%{http_code}", "--unix-socket",
                 socket, "-X", "POST", "http://culvert/v1/drain",
             ]
-        ).output
+        ).said
     }
 
     @Test(.enabled(if: isRoot && curlIsInstalled, "needs root and curl"))
@@ -49,12 +50,12 @@ struct AdmissionTests {
         defer { server.stop() }
         try FileManager.default.setAttributes([.posixPermissions: 0o666], ofItemAtPath: scratch.socket)
         let stranger = ["--reuid=65003", "--regid=65003", "--clear-groups"]
-        let read = try await run(
+        let read = try await Program.run(
             ["/usr/bin/setpriv"] + stranger + [
                 "/usr/bin/curl", "-sS", "--unix-socket", scratch.socket, "-w", "%{http_code}", "-o", "/dev/null",
                 "http://culvert/v1/status",
             ])
-        #expect(read.output == "200")
+        #expect(read.said == "200")
         #expect(try await post(stranger, scratch.socket) == "403")
         #expect(try await post(["--reuid=65003", "--regid=65003", "--groups=65004,65005"], scratch.socket) == "403")
         #expect(source.actions.isEmpty)
@@ -69,12 +70,12 @@ struct AdmissionTests {
     func `who may not open the socket is told so`() async throws {
         let server = try ControlServer.start(path: scratch.socket, source: FakeSource())
         defer { server.stop() }
-        let answer = try await run([
+        let answer = try await Program.run([
             "/usr/bin/setpriv", "--reuid=65003", "--regid=65003", "--clear-groups", "/usr/bin/curl", "-sS",
             "--unix-socket",
             scratch.socket, "http://culvert/healthz",
         ])
-        #expect(answer.code != 0 && answer.output.contains("ermission denied") || answer.output.contains("connect"))
+        #expect(answer.status != 0 && answer.said.contains("ermission denied") || answer.said.contains("connect"))
         #expect(ControlClientError.notPermitted(path: "/p").description.contains("sudo"))
     }
 

@@ -4,6 +4,7 @@ import Foundation
 import NIOCore
 import NIOPosix
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Control
@@ -179,18 +180,6 @@ func eventually(_ condition: () throws -> Bool) async throws -> Bool {
 }
 
 /// Runs curl against a control socket; gives its exit status and output.
-func curl(_ arguments: String..., socket: String) async throws -> (code: Int32, output: String) {
-    try await run(["/usr/bin/curl", "-sS", "--max-time", "10", "--unix-socket", socket] + arguments)
-}
-
-/// Runs a program; gives its exit status and all that it has written.
-func run(_ command: [String]) async throws -> (code: Int32, output: String) {
-    // Not by Foundation's Process, which may wait for ever when several are started at the same time.
-    return try await blocking {
-        let line = command.map { $0 == ";" ? $0 : "'\($0)'" }.joined(separator: " ") + " 2>&1"
-        let pipe = try #require(popen(line, "re"))
-        var output: [UInt8] = []
-        while case let byte = getc(pipe), byte != EOF { output.append(UInt8(truncatingIfNeeded: byte)) }
-        return (pclose(pipe), String(decoding: output, as: UTF8.self))
-    }
+func curl(_ arguments: String..., socket: String) async throws -> (status: Int32, said: String) {
+    try await Program.run(["/usr/bin/curl", "-sS", "--max-time", "10", "--unix-socket", socket] + arguments)
 }

@@ -32,19 +32,19 @@ struct ControlServerTests {
     func `curl gets health, readiness and associations`() async throws {
         try await served { server in
             let health = try await curl("http://culvert/healthz", socket: server.address)
-            #expect(health.code == 0 && health.output == "ok\n")
+            #expect(health.status == 0 && health.said == "ok\n")
             let ready = try await curl(
                 "-w", "%{http_code} %{content_type}", "http://culvert/readyz", socket: server.address)
-            #expect(ready.output == "ready\n200 text/plain; charset=utf-8")
+            #expect(ready.said == "ready\n200 text/plain; charset=utf-8")
             let list = try await curl("http://culvert/v1/associations", socket: server.address)
             #expect(
-                list.code == 0
-                    && list.output.hasPrefix("{\"items\":[{\"auth_failures\":0,\"bytes\":{\"in\":120,\"out\":9000}"))
+                list.status == 0
+                    && list.said.hasPrefix("{\"items\":[{\"auth_failures\":0,\"bytes\":{\"in\":120,\"out\":9000}"))
             let noValues = String(
                 decoding: ControlResponse.json(Histogram()).body.dropLast(), as: UTF8.self)
             let tunnels = try await curl("http://culvert/v1/tunnels", socket: server.address)
             #expect(
-                tunnels.output.trimmingCharacters(in: .whitespacesAndNewlines) == """
+                tunnels.said.trimmingCharacters(in: .whitespacesAndNewlines) == """
                     {"items":[{"associations":{"established":2},"bytes":{"in":0,"out":0},"datagrams":{"in":1,"out":20},\
                     "dropped":{"no_association":3},"evictions":4,"failed_handshakes":0,"flows":0,"forward":\
                     "dtls://collector.example.net:6514","handshake_seconds":\(noValues),"handshakes":0,\
@@ -52,7 +52,7 @@ struct ControlServerTests {
                     "rtt_seconds":\(noValues),"service":"syslog","sharing":"never","state":"idle"}],"total":1}
                     """)
             let head = try await curl("-I", "http://culvert/healthz", socket: server.address)
-            #expect(head.code == 0 && head.output.contains("200 OK") && head.output.contains("Content-Length: 3"))
+            #expect(head.status == 0 && head.said.contains("200 OK") && head.said.contains("Content-Length: 3"))
         }
     }
 

@@ -96,9 +96,9 @@ final class FakeSource: ControlSource {
             state.questions += 1
             return state.associations
         }
-        let candidates = list.filter { query.tunnel == nil || query.tunnel == $0.tunnel }
+        let candidates = list.indices.filter { query.tunnel == nil || query.tunnel == list[$0].tunnel }
         let answer: @Sendable () -> Void = {
-            give(query.page(of: candidates, id: { $0.id }, make: { $0 }))
+            give(query.page(of: candidates, id: { list[$0].id }, make: { list[$0] }))
         }
         if holdsAnswers { state.withLock { $0.held.append(answer) } } else { answer() }
     }
