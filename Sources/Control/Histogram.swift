@@ -16,9 +16,9 @@ public struct Histogram: Codable, Sendable, Equatable {
         }
     }
 
-    /// The bounds of an empty histogram, in seconds: from a local network to a satellite's bad day.
+    /// The bounds of an empty histogram, in seconds: from a local network's round trip to a handshake on a path that loses half.
     public static let bounds: [Double] = [
-        0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+        0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
     ]
 
     /// The buckets in the order of their bounds; values above the last are in `count` only.

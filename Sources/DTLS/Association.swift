@@ -19,6 +19,8 @@ public final class Association<Engine: HandshakeEngine> {
         case established(AssociationDescription)
         /// The path MTU is another than before, or known at all: then there is none before.
         case pathMTUChanged(PathMTU, from: Int?)
+        /// The peer has answered a heartbeat, and took so long.
+        case roundTrip(Duration)
         /// The association is over.
         case ended(AssociationEnd)
     }
@@ -148,6 +150,18 @@ public final class Association<Engine: HandshakeEngine> {
             needsAttention = true
         }
         if let due = path?.deadline, now >= due { follow(path?.handleTimeout(now: now) ?? []) }
+    }
+
+    /// Asks the peer for an answer, to tell the time it takes as an event: by a heartbeat of its own, now or as soon as the
+    /// one in flight is over. It is sent once, so that the answer tells a time; lost, it is not told at all, and whoever asked
+    /// waits for some time only.
+    ///
+    /// - Returns: whether the peer takes requests.
+    public func ping(now: Instant) -> Bool {
+        guard let actions = path?.ping(now: now) else { return false }
+        follow(actions)
+        needsAttention = true
+        return true
     }
 
     /// Takes the word of ICMP, or of the local interface, that no IP packet of more than `size` bytes gets through.
@@ -388,6 +402,8 @@ public final class Association<Engine: HandshakeEngine> {
                 transmit(datagram, mayFragment: mayFragment)
             case .pathMTUChanged(let before):
                 if let pathMTU { events.append(.pathMTUChanged(pathMTU, from: before)) }
+            case .roundTrip(let duration):
+                events.append(.roundTrip(duration))
             case .dead:
                 end(.unanswered)
             }

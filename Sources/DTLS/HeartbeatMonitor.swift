@@ -59,6 +59,8 @@ struct HeartbeatMonitor {
         case liveness
         /// The path MTU: the request's datagram has this many bytes of UDP payload.
         case probe(datagramSize: Int)
+        /// The round-trip time, because somebody wants to know. It says nothing about life: it is sent once.
+        case ping
     }
 
     /// What a timer or an answer leads to.
@@ -68,7 +70,7 @@ struct HeartbeatMonitor {
         case send(Purpose, number: UInt64)
         /// A request has been answered; the time it took, where it can be told.
         case answered(Purpose, roundTrip: Duration?)
-        /// A probe's time, or that of a request that others have answered for, is over.
+        /// The time of a request that is sent once is over.
         case lost(Purpose)
         /// The peer is gone.
         case dead
@@ -154,13 +156,14 @@ struct HeartbeatMonitor {
     mutating func ask(_ purpose: Purpose, now: Instant) -> Outcome {
         guard mayAsk, request == nil else { return .nothing }
         let isProbe = if case .probe = purpose { true } else { false }
+        let isSentOnce = purpose != .liveness
         let first = min(firstWait, settings.timeout)
         // A probe is not waited for long into the time of a request for life.
         let patience = min(probeTimeout, max(heardAt + settings.interval - now, .seconds(1)))
         let end = now + (isProbe ? patience : settings.timeout)
         request = Request(
             purpose: purpose, number: nextNumber, sentAt: now, givenUpAt: end, wait: first,
-            copyAt: isProbe ? end : now + first)
+            copyAt: isSentOnce ? end : now + first)
         nextNumber += 1
         if !isProbe { statistics.sent += 1 }
         return .send(purpose, number: nextNumber - 1)
@@ -213,8 +216,9 @@ struct HeartbeatMonitor {
 
     private mutating func giveUp(_ request: Request, now: Instant) -> Outcome {
         self.request = nil
-        guard request.purpose == .liveness else { return .lost(request.purpose) }
+        if case .probe = request.purpose { return .lost(request.purpose) }
         statistics.lost += 1
+        guard request.purpose == .liveness else { return .lost(request.purpose) }
         // Whoever has spoken since is alive, even if the answer got lost.
         guard heardAt < request.sentAt else {
             unanswered = 0

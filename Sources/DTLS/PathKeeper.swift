@@ -21,6 +21,8 @@ struct PathKeeper {
         case send([UInt8], mayFragment: Bool)
         /// Tell that the path MTU is another than before, or known at all: then there is none before.
         case pathMTUChanged(from: Int?)
+        /// Tell how long the peer took to answer.
+        case roundTrip(Duration)
         /// End: the peer is gone.
         case dead
     }
@@ -32,6 +34,9 @@ struct PathKeeper {
     private var random: SplitMix64
     /// What was told last.
     private var told = Told(current: 0, state: .base)
+
+    /// Whether somebody wants to know the round-trip time, and no request for it has been sent yet.
+    private var owesPing = false
 
     private struct Told: Equatable {
         var current: Int
@@ -85,6 +90,13 @@ struct PathKeeper {
         return follow(outcome, now: now)
     }
 
+    /// Asks for the round-trip time, now or when the request in flight is over. Nil where the peer takes no requests.
+    mutating func ping(now: Instant) -> [Action]? {
+        guard monitor?.mayAsk == true else { return nil }
+        owesPing = true
+        return probe(now: now)
+    }
+
     /// Takes the content of an authentic heartbeat record. Nil where it has to be dropped.
     mutating func receive(_ content: borrowing RawSpan, now: Instant) -> [Action]? {
         guard let message = HeartbeatMessage(content), monitor != nil,
@@ -119,11 +131,15 @@ struct PathKeeper {
             return probe(now: now)
         case .send(let purpose, let number):
             return [request(purpose, number)]
-        case .answered(.probe(let size), _):
-            return telling(discovery.handleAnswer(size + Int(headers), now: now)) + probe(now: now)
+        case .answered(let purpose, let roundTrip):
+            var actions = roundTrip.map { [Action.roundTrip($0)] } ?? []
+            if case .probe(let size) = purpose {
+                actions += telling(discovery.handleAnswer(size + Int(headers), now: now))
+            }
+            return actions + probe(now: now)
         case .lost(.probe(let size)):
             return telling(discovery.handleLoss(size + Int(headers), now: now)) + probe(now: now)
-        case .answered(.liveness, _), .lost(.liveness):
+        case .lost(.liveness), .lost(.ping):
             return probe(now: now)
         case .dead:
             return [.dead]
@@ -138,14 +154,20 @@ struct PathKeeper {
         return [.pathMTUChanged(from: told.current == 0 ? nil : told.current)]
     }
 
-    /// Begins a probe, if one is due and nothing else is in flight. A request for life that is due goes first: probes of a
-    /// dead path, lost one after the other, would put it off.
+    /// Begins a probe, or what measures the round trip, if one is due and nothing else is in flight. A request for life that
+    /// is due goes first: others on a dead path, lost one after the other, would put it off.
     private mutating func probe(now: Instant) -> [Action] {
         guard let monitor, monitor.mayAsk, !monitor.isAsking else { return [] }
-        var purpose = HeartbeatMonitor.Purpose.liveness
-        if !monitor.isSilent(now) {
-            guard let size = discovery.probe(now: now) else { return [] }
+        let purpose: HeartbeatMonitor.Purpose
+        if monitor.isSilent(now) {
+            purpose = .liveness
+        } else if owesPing {
+            owesPing = false
+            purpose = .ping
+        } else if let size = discovery.probe(now: now) {
             purpose = .probe(datagramSize: size - Int(headers))
+        } else {
+            return []
         }
         guard case .send(_, let number)? = self.monitor?.ask(purpose, now: now) else { return [] }
         return [request(purpose, number)]

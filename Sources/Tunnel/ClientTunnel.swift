@@ -356,6 +356,7 @@ public final class ClientTunnel<Engine: HandshakeEngine, Output: DatagramOutput>
                     .pathMTUChanged(
                         peer: flows[index].remote ?? flows.key(index), pathMTU, from: before,
                         maximumDatagram: association.maximumDatagram))
+            case .roundTrip: break
             case .ended(let end): finish(index, association, end, now: now)
             }
         }

@@ -355,6 +355,7 @@ public final class ServerTunnel<Engine: HandshakeEngine, Key: MessageAuthenticat
                         .pathMTUChanged(
                             peer: flows.key(index), pathMTU, from: before, maximumDatagram: association.maximumDatagram)
                     )
+                case .roundTrip: break
                 case .ended(let end): finish(index, association, end, now: now)
                 }
             }

@@ -174,6 +174,30 @@ private func request(_ length: Int, size: Int) -> [UInt8] {
         }
     }
 
+    @Test func `a ping's answer is an event, and so is that of any other heartbeat`() {
+        let end = End(settings: PathSettings(pathMTU: PathMTUSettings(discover: false)))
+        end.association.needsAttention = false
+        #expect(end.association.ping(now: end.now) && end.association.needsAttention)
+        var told: [Duration] = []
+        for step in 1...120 {
+            end.now = .at(Double(step) / 10)
+            if let due = end.association.deadline, due <= end.now { end.association.handleTimeout(now: end.now) }
+            let requests = end.beats()
+            // Answers take 30 ms.
+            end.now = end.now + .milliseconds(30)
+            for beat in requests { end.beat([2] + beat[1..<35]) }
+            while let event = end.association.pollEvent() {
+                if case .roundTrip(let duration) = event { told.append(duration) }
+            }
+        }
+        // The ping was on its way for another 100 ms; then, after ten seconds of silence, a request for life.
+        #expect(told == [.milliseconds(130), .milliseconds(30)])
+        end.association.close()
+        #expect(!end.association.ping(now: end.now))
+        #expect(!End(isEstablished: false).association.ping(now: .at(0)))
+        #expect(!End(mode: nil).association.ping(now: .at(0)))
+    }
+
     @Test func `data that is sent after a silence brings the confirmation of its size forward`() {
         // Whoever serves the timer has to learn of it, or a path that has shrunk is noticed only at the next request.
         let end = End(settings: PathSettings(heartbeat: HeartbeatSettings(interval: .seconds(3600))))

@@ -12,6 +12,7 @@ private final class Keeping {
     var carries: Int?
     var packets: [Int] = []
     var changes: [Int?] = []
+    var roundTrips: [Duration] = []
     var isDead = false
     private var answers: [(at: Instant, content: [UInt8])] = []
     private var random = SeededRandom(seed: 5)
@@ -62,6 +63,7 @@ private final class Keeping {
         for action in actions {
             switch action {
             case .dead: isDead = true
+            case .roundTrip(let duration): roundTrips.append(duration)
             case .pathMTUChanged(let before): changes.append(before)
             case .send(let content, let mayFragment):
                 let packet = content.count + Self.overhead + Self.headers
@@ -183,6 +185,59 @@ private final class Keeping {
         let request = HeartbeatMessage.bytes(.request, payload: [1].bytes, random: &random) ?? []
         #expect((keeping.receive(request) != nil) == (mode != nil))
         #expect(keeping.refuse() == nil)
+    }
+
+    @Test func `a ping is sent at once, and the time that its answer took is told`() {
+        let keeping = Keeping(PathSettings(pathMTU: PathMTUSettings(discover: false)))
+        for count in 1...3 {
+            keeping.follow(keeping.keeper.ping(now: keeping.now) ?? [])
+            #expect(keeping.packets.count == count)
+            keeping.run(for: .seconds(1))
+            #expect(keeping.roundTrips == [Duration](repeating: .milliseconds(40), count: count))
+        }
+        let statistics = keeping.keeper.monitor?.statistics
+        #expect(statistics?.sent == 3 && statistics?.answered == 3 && statistics?.lost == 0)
+    }
+
+    @Test func `a ping waits for the request in flight, and for that only`() {
+        let keeping = Keeping()
+        keeping.follow(keeping.keeper.handleTimeout(now: keeping.now))
+        #expect(keeping.packets == [1228])
+        for _ in 1...3 { #expect(keeping.keeper.ping(now: keeping.now) == []) }
+        keeping.run(for: .milliseconds(60))
+        // The search for the path MTU goes on behind it.
+        #expect(keeping.packets.count == 2 && keeping.packets[1] < 150 && keeping.roundTrips.count == 1)
+        keeping.run(for: .seconds(5))
+        #expect(keeping.packets.count > 2 && keeping.packets.filter { $0 < 150 }.count == 1)
+        #expect(keeping.keeper.pathMTU.state == .complete)
+    }
+
+    @Test func `a lost ping is counted, sent once and no sign of death`() {
+        let keeping = Keeping(PathSettings(pathMTU: PathMTUSettings(discover: false)), carries: nil)
+        for _ in 1...4 {
+            #expect(keeping.packets.isEmpty)
+            keeping.follow(keeping.keeper.ping(now: keeping.now) ?? [])
+            keeping.keeper.heard(keeping.now)
+            keeping.run(for: .seconds(3))
+            #expect(keeping.packets.count == 1)
+            keeping.packets = []
+        }
+        #expect(keeping.keeper.monitor?.statistics.lost == 4 && keeping.roundTrips.isEmpty && !keeping.isDead)
+    }
+
+    @Test func `pings do not put off that a dead peer is noticed`() {
+        let keeping = Keeping(PathSettings(pathMTU: PathMTUSettings(discover: false)), carries: nil)
+        for _ in 1...300 where !keeping.isDead {
+            keeping.follow(keeping.keeper.ping(now: keeping.now) ?? [])
+            keeping.run(for: .milliseconds(100))
+        }
+        #expect(keeping.isDead && keeping.now <= .at(26.5))
+    }
+
+    @Test(arguments: [nil, .peerNotAllowedToSend] as [HeartbeatMode?])
+    func `a peer that takes no requests is not pinged`(mode: HeartbeatMode?) {
+        let keeping = Keeping(mode: mode)
+        #expect(keeping.keeper.ping(now: keeping.now) == nil && keeping.packets.isEmpty)
     }
 
     @Test func `a refusal counts for the probe that is under way, and for nothing else`() {
