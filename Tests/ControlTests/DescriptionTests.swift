@@ -2,30 +2,17 @@
 // request whose answer is another than described.
 
 import Foundation
-import NIOCore
-import NIOPosix
 import TestSupport
 import Testing
 
 @testable import Control
-
-private let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-    .deletingLastPathComponent()
-private let descriptionPath = root.appendingPathComponent("docs/openapi.json").path
-
-/// Where scripts/dependencies puts schemathesis.
-private let schemathesis: String = {
-    let environment = ProcessInfo.processInfo.environment
-    let cache = environment["XDG_CACHE_HOME"] ?? (environment["HOME"] ?? "/root") + "/.cache"
-    return (environment["CULVERT_TOOLS"] ?? cache + "/culvert") + "/schemathesis/bin/schemathesis"
-}()
 
 @Suite(.timeLimit(.minutes(3)))
 struct DescriptionTests {
     private let description: [String: Any]
 
     init() throws {
-        let data = try Data(contentsOf: URL(fileURLWithPath: descriptionPath))
+        let data = try Data(contentsOf: URL(fileURLWithPath: Schemathesis.description))
         description = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
     }
 
@@ -153,65 +140,12 @@ struct DescriptionTests {
         } as? [String: Any] ?? [:]
     }
 
-    @Test(
-        .enabled(
-            if: FileManager.default.isExecutableFile(atPath: schemathesis),
-            "needs schemathesis, which scripts/dependencies test installs"))
+    @Test(.enabled(if: Schemathesis.isInstalled, "needs schemathesis and socat, see scripts/dependencies"))
     func `schemathesis finds nothing that is not as described`() async throws {
         let scratch = try Scratch()
         let server = try ControlServer.start(path: scratch.socket, source: FakeSource())
         defer { server.stop() }
-        // That the peer did not answer is an answer, and no error of the server.
-        try "[checks.not_a_server_error]\nexpected-statuses = [\"2xx\", \"4xx\", 504]\n"
-            .write(toFile: scratch.directory + "/schemathesis.toml", atomically: false, encoding: .utf8)
-        let relay = try await Relay(to: server.address)
-        let answer = try await Program.run(
-            [
-                "env", "-C", scratch.directory, schemathesis, "run", descriptionPath, "--url",
-                "http://127.0.0.1:\(relay.port)", "--checks", "all", "--exclude-path", "/v1/events", "--max-examples",
-                "30",
-                "--generation-deterministic", "--request-timeout", "10", "--no-color",
-            ], within: .seconds(120))
-        await relay.stop()
-        #expect(answer.status == 0, "\(answer.said)")
-        #expect(answer.said.contains("passed"), "\(answer.said)")
-    }
-}
-
-/// Carries TCP connections to a Unix socket, for a program that knows none.
-private struct Relay {
-    private let channel: any Channel
-    var port: Int { channel.localAddress?.port ?? 0 }
-
-    init(to path: String) async throws {
-        let group = MultiThreadedEventLoopGroup.singleton
-        channel = try await ServerBootstrap(group: group)
-            .childChannelOption(.allowRemoteHalfClosure, value: true)
-            .childChannelOption(.autoRead, value: false)
-            .childChannelInitializer { near in
-                ClientBootstrap(group: near.eventLoop).channelOption(.allowRemoteHalfClosure, value: true)
-                    .channelInitializer { far in far.pipeline.addHandler(Forward(to: near)) }
-                    .connect(unixDomainSocketPath: path)
-                    .flatMap { far in near.pipeline.addHandler(Forward(to: far)) }
-                    .flatMap { near.setOption(.autoRead, value: true) }
-            }
-            .bind(host: "127.0.0.1", port: 0).get()
-    }
-
-    func stop() async { try? await channel.close().get() }
-
-    private final class Forward: ChannelInboundHandler, Sendable {
-        typealias InboundIn = ByteBuffer
-        private let other: any Channel
-        init(to other: any Channel) { self.other = other }
-
-        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-            other.writeAndFlush(unwrapInboundIn(data), promise: nil)
-        }
-        func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-            if event as? ChannelEvent == .inputClosed { other.close(mode: .output, promise: nil) }
-        }
-        func channelInactive(context: ChannelHandlerContext) { other.close(promise: nil) }
-        func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+        let report = try await Schemathesis.check(server.address)
+        #expect(report.status == 0, "\(report.said)")
     }
 }
