@@ -33,7 +33,7 @@ struct ControlAPI: Sendable {
 
     /// What may be read over TCP: health, metrics and what the status page shows.
     var readOnlyRoutes: [ControlRoute] {
-        health + overview + [metrics("/metrics")]
+        health + overview + [metrics("/metrics"), statusPage]
     }
 
     private var health: [ControlRoute] {
@@ -63,6 +63,16 @@ struct ControlAPI: Sendable {
                 Self.page(request, reply) { query, give in source.associations(query, give) }
             },
         ]
+    }
+
+    private var statusPage: ControlRoute {
+        ControlRoute(.get, "/", query: nil) { _, reply in
+            reply {
+                var page = ControlResponse(contentType: "text/html; charset=utf-8", body: StatusPage.html.utf8)
+                page.headers = [("Content-Security-Policy", StatusPage.contentSecurityPolicy)]
+                return page
+            }
+        }
     }
 
     private func metrics(_ path: String) -> ControlRoute {

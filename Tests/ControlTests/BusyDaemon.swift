@@ -52,9 +52,9 @@ enum BusyDaemon {
         syslog.associations = ["established": 1]
         syslog.flows = 14
         syslog.limits = .init(flows: 4096, associations: 4096, handshakes: 256)
-        let swing = UInt64(abs(Int(steps % 12) - 6))
-        syslog.datagrams = .init(in: 120 + steps / 2, out: 1_845_020 + steps * 1_200 + swing * 180)
-        syslog.bytes = .init(in: 9_400 + steps * 40, out: 402_214_000 + steps * 262_000 + swing * 39_000)
+        let swing = wave(steps)
+        syslog.datagrams = .init(in: 120 + steps * 90, out: 1_845_020 + steps * 1_200 + swing * 180)
+        syslog.bytes = .init(in: 9_400 + steps * 40, out: 402_214_000 + steps * 262_000 + swing * 39_200)
         syslog.dropped = ["queue_full": 310, "oversize": 12]
         syslog.handshakes = 5
         syslog.heartbeatsLost = 2
@@ -69,7 +69,7 @@ enum BusyDaemon {
         radius.associations = ["established": 3, "handshaking": 1]
         radius.flows = 3
         radius.limits = .init(flows: 4096, associations: 4096, handshakes: 256)
-        radius.datagrams = .init(in: 88_120 + steps * 90 + swing * 14, out: 88_004 + steps * 89 + swing * 13)
+        radius.datagrams = .init(in: 88_120 + steps * 60 + swing * 14, out: 88_004 + steps * 20 + swing * 13)
         radius.bytes = .init(in: 11_200_000 + steps * 10_400, out: 8_900_000 + steps * 8_800)
         radius.dropped = [
             "cookie": 48, "replayed": 7, "not_authentic": 3, "no_association": 1_830 + steps, "source_not_allowed": 5,
@@ -123,6 +123,7 @@ enum BusyDaemon {
 
         var other = established("radius-1-9", .server, "[2001:db8:4:12::9]:50001", "CN=branch-9", now - 4_000)
         other.heartbeat = .init(negotiated: false, localMode: "peer_allowed_to_send")
+        other.heartbeat?.roundTrip = nil
         other.datagrams = .init(in: 410, out: 409)
         other.pathMTU = .init(out: 1280, state: "disabled", probes: 0, maximumDatagram: 1195)
 
@@ -132,6 +133,12 @@ enum BusyDaemon {
         let coming = AssociationStatus(
             id: "coap-0-2", tunnel: "coap", role: .client, state: .handshaking, peerAddress: "203.0.113.40:5684")
         return [shared, branch, other, hostile, coming]
+    }
+
+    /// Grows, now faster and now slower.
+    private static func wave(_ steps: UInt64) -> UInt64 {
+        let time = Double(steps)
+        return UInt64(3 * time + 9 * sin(time / 9) + 5 * sin(time / 3.1) + 20)
     }
 
     private static func established(

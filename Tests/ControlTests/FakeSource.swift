@@ -5,7 +5,8 @@ import Synchronization
 
 @testable import Control
 
-/// Answers at once, from the thread that asks, unless it is told to hold answers back.
+/// Answers at once, from the thread that asks, unless it is told to hold answers back. A busy one is a `BusyDaemon`, whose
+/// counters grow each time that tunnels are asked for.
 final class FakeSource: ControlSource {
     private struct State {
         var associations: [AssociationStatus]
@@ -15,20 +16,24 @@ final class FakeSource: ControlSource {
         var listeners: [Int: @Sendable (ControlEvent) -> Void] = [:]
         var lastListener = 0
         var events: [ControlEvent] = []
+        var looks: UInt64 = 0
     }
 
     private let readinessNow: Readiness
     private let holdsAnswers: Bool
     private let tunnels: [TunnelStatus]
+    private let isBusy: Bool
+    private let begun = Date()
     private let state: Mutex<State>
 
     init(
         readiness: Readiness = .ready, associations: [AssociationStatus] = sampleAssociations,
-        tunnels: [TunnelStatus] = [sampleTunnel], holdsAnswers: Bool = false
+        tunnels: [TunnelStatus] = [sampleTunnel], holdsAnswers: Bool = false, isBusy: Bool = false
     ) {
         readinessNow = readiness
         self.holdsAnswers = holdsAnswers
         self.tunnels = tunnels
+        self.isBusy = isBusy
         state = Mutex(State(associations: associations))
     }
 
@@ -36,6 +41,8 @@ final class FakeSource: ControlSource {
     var actions: [String] { state.withLock { $0.actions } }
     /// How often it was asked for associations.
     var questions: Int { state.withLock { $0.questions } }
+    /// How often a busy one was asked for tunnels.
+    var looks: UInt64 { state.withLock { $0.looks } }
     /// How many follow its events.
     var listeners: Int { state.withLock { $0.listeners.count } }
 
@@ -72,6 +79,7 @@ final class FakeSource: ControlSource {
     func readiness(_ give: @escaping @Sendable (Readiness) -> Void) { give(readinessNow) }
 
     func status(_ give: @escaping @Sendable (DaemonStatus) -> Void) {
+        guard !isBusy else { return give(BusyDaemon.status(at: begun)) }
         var status = DaemonStatus(
             version: "1.2.3", processID: 4242, startedAt: Date(timeIntervalSince1970: 1_700_000_000),
             uptimeSeconds: 60.5,
@@ -89,12 +97,19 @@ final class FakeSource: ControlSource {
         give(status)
     }
 
-    func tunnels(_ give: @escaping @Sendable ([TunnelStatus]) -> Void) { give(tunnels) }
+    func tunnels(_ give: @escaping @Sendable ([TunnelStatus]) -> Void) {
+        guard isBusy else { return give(tunnels) }
+        let looks = state.withLock { state in
+            state.looks += 1
+            return state.looks
+        }
+        give(BusyDaemon.tunnels(at: begun, steps: looks))
+    }
 
     func associations(_ query: PageQuery, _ give: @escaping @Sendable (Page<AssociationStatus>) -> Void) {
         let list = state.withLock { state in
             state.questions += 1
-            return state.associations
+            return isBusy ? BusyDaemon.associations(at: begun, steps: state.looks) : state.associations
         }
         let candidates = list.indices.filter { query.tunnel == nil || query.tunnel == list[$0].tunnel }
         let answer: @Sendable () -> Void = {
