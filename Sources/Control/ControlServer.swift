@@ -32,6 +32,14 @@ public struct ControlLimits: Sendable {
 
     /// The defaults.
     public init() {}
+
+    /// The defaults over TCP, where strangers may be.
+    public static var overTCP: ControlLimits {
+        var limits = ControlLimits()
+        limits.connections = 128
+        limits.unsentBytes = 16 * 1024 * 1024
+        return limits
+    }
 }
 
 /// A running control server. It runs until `stop`, which has to be called before the last reference goes.
@@ -73,7 +81,7 @@ public final class ControlServer: Sendable {
     /// Listens on a TCP port of this machine's address `host` (port 0 is any) and serves from then on what may be read by
     /// anybody: the status page, health and metrics. Blocks until that is ready, which is at once.
     public static func start(
-        tcp host: String, port: Int, source: some ControlSource, limits: ControlLimits = ControlLimits()
+        tcp host: String, port: Int, source: some ControlSource, limits: ControlLimits = .overTCP
     ) throws(ControlServerError) -> ControlServer {
         let bootstrap = bootstrap(ControlAPI(source).readOnlyRoutes, .readers(host: host), limits)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
