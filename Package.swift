@@ -41,7 +41,10 @@ let package = Package(
         .target(name: "OpenSSL", dependencies: ["COpenSSL", "Wire", "DTLS"], swiftSettings: lifetimes),
         .target(
             name: "Tunnel",
-            dependencies: ["Wire", "DTLS", .product(name: "HeapModule", package: "swift-collections")],
+            dependencies: [
+                "Wire", "DTLS", .product(name: "HeapModule", package: "swift-collections"),
+                .product(name: "DequeModule", package: "swift-collections"),
+            ],
             swiftSettings: strict),
         .target(name: "LinuxIO", dependencies: ["CLinux", "Wire"], swiftSettings: lifetimes),
         .target(name: "Configuration", dependencies: ["CTOML", "Wire"], swiftSettings: strict),

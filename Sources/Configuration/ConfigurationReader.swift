@@ -169,6 +169,7 @@ extension ConfigurationReader {
         }
         let tunnels = readers.compactMap { $0.settings() }
         TunnelChecks.run(readers.map(\.outline), log: log)
+        GroupChecks.run(tunnels, log: log)
         return tunnels
     }
 }

@@ -1,5 +1,7 @@
 // The `[daemon]` section: what concerns the whole process.
 
+public import Wire
+
 /// The settings of the process.
 public struct DaemonSettings: Equatable, Sendable {
     /// From which severity on a line is logged.
@@ -24,6 +26,8 @@ public struct DaemonSettings: Equatable, Sendable {
     public var workers = 0
     /// The path of the control socket.
     public var controlSocket = Located("/run/culvert/control.sock", at: SourceLocation(file: "default"))
+    /// Where metrics and the status page are served over TCP; nil for nowhere.
+    public var metricsListen: Located<Endpoint>?
     /// From which severity on a line is logged.
     public var logLevel = LogLevel.info
     /// How log lines look.
@@ -49,7 +53,18 @@ extension DaemonSettings {
             }
             controlSocket = path
         }
+        metricsListen = Self.metricsListen(table)
         if let level = table.choice("log_level", of: LogLevel.self) { logLevel = level }
         if let format = table.choice("log_format", of: LogFormat.self) { logFormat = format }
+    }
+
+    private static func metricsListen(_ table: TableReader) -> Located<Endpoint>? {
+        guard let text = table.string("metrics_listen") else { return nil }
+        guard let endpoint = Endpoint(text.value), endpoint.port > 0 else {
+            let form = "write an address and a port, such as \"127.0.0.1:9464\" or \"[::1]:9464\""
+            table.log.error("'metrics_listen': \(quoted(text.value)) is no numeric address; \(form)", at: text.location)
+            return nil
+        }
+        return Located(endpoint, at: text.location)
     }
 }

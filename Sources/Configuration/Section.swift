@@ -8,7 +8,7 @@ enum Section: CaseIterable {
     var keys: [String] {
         switch self {
         case .root: ["daemon", "identity", "trust", "tunnel"]
-        case .daemon: ["workers", "control_socket", "log_level", "log_format"]
+        case .daemon: ["workers", "control_socket", "metrics_listen", "log_level", "log_format"]
         case .identity: ["certificate", "private_key", "psk_identity", "psk_file"]
         case .trust: ["ca", "crl", "pins", "psk_file"]
         case .tunnel:
@@ -16,7 +16,7 @@ enum Section: CaseIterable {
                 "name", "listen", "forward", "identity", "trust", "server_name", "cookie_exchange",
                 "require_client_certificate", "ciphers", "require_extended_master_secret", "allow_from", "allow_peers",
                 "flow_timeout", "max_flows", "max_associations", "max_handshakes", "oversize", "reconnect",
-                "heartbeat", "mtu",
+                "heartbeat", "mtu", "sharing", "service", "connect", "log_level",
             ]
         case .reconnect: ["minimum", "maximum"]
         case .heartbeat: ["interval", "timeout", "retries", "answer"]

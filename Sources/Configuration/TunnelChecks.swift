@@ -22,11 +22,16 @@ enum TunnelChecks {
     }
 
     private static func checkPorts(_ tunnels: [TunnelOutline], log: DiagnosticLog) {
-        var seen: [UInt16: [(owner: String, listen: Located<Endpoint>)]] = [:]
+        var seen: [UInt16: [(owner: String, listen: Located<Endpoint>, role: TunnelSettings.Role?)]] = [:]
         for tunnel in tunnels {
             guard let listen = tunnel.listen else { continue }
             let port = listen.value.port
-            if let other = seen[port]?.first(where: { overlap($0.listen.value, listen.value) }) {
+            let other = seen[port]?.first { other in
+                // Tunnels on one dtls:// address are its services.
+                let areServices = other.role == .server && tunnel.role == .server
+                return overlap(other.listen.value, listen.value) && !(areServices && other.listen.value == listen.value)
+            }
+            if let other {
                 let owner = "by \(other.owner) at \(other.listen.location)"
                 let message =
                     other.listen.value == listen.value
@@ -34,7 +39,8 @@ enum TunnelChecks {
                     : "\(listen.value) overlaps with \(other.listen.value), taken \(owner)"
                 log.error(message, at: listen.location)
             }
-            seen[port, default: []].append((tunnel.name.map { "tunnel '\($0.value)'" } ?? "a tunnel", listen))
+            let owner = tunnel.name.map { "tunnel '\($0.value)'" } ?? "a tunnel"
+            seen[port, default: []].append((owner, listen, tunnel.role))
         }
     }
 

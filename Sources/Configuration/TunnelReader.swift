@@ -8,6 +8,7 @@ struct TunnelOutline {
     let name: Located<String>?
     let listen: Located<Endpoint>?
     let forward: Located<TransportAddress>?
+    let role: TunnelSettings.Role?
 }
 
 /// The named sections that a tunnel may refer to, and the names of those that could not be read.
@@ -54,7 +55,7 @@ struct TunnelReader {
                 guard case .address(let address) = listen.value.host else { return nil }
                 return Located(Endpoint(address: address, port: listen.value.port), at: listen.location)
             },
-            forward: forward)
+            forward: forward, role: role)
     }
 
     /// Reads all the rest; nil when something that every tunnel needs is missing or wrong, which has been logged.
@@ -73,6 +74,7 @@ struct TunnelReader {
             identity: identity.settings, trust: trust.settings)
         if let ciphers { settings.ciphers = ciphers }
         readSecurity(&settings)
+        readSharing(&settings)
         readLimits(&settings)
         guard let role, !identity.isBroken, !trust.isBroken, !log.isPartial else { return nil }
         switch role {
@@ -164,7 +166,7 @@ extension TunnelReader {
             ("cookie_exchange", .server, "only a server can ask for a cookie, and a client answers always"),
             ("require_client_certificate", .server, "a client always verifies its server"),
             ("max_handshakes", .server, "a client starts no more handshakes than it has flows"),
-            ("server_name", .client, "a server is not told whom to expect; see 'allow_peers'"),
+            ("connect", .client, "a server waits for its peers"),
             ("reconnect", .client, "a server waits for its peers to come back"),
         ]
         for (key, owner, reason) in reasons where owner != role && table.has(key) {
@@ -281,7 +283,7 @@ extension TunnelReader {
     }
 
     private func readSecurity(_ settings: inout TunnelSettings) {
-        settings.serverName = role == .client ? serverName() ?? settings.serverName : nil
+        settings.serverName = serverName() ?? settings.serverName
         if let value = table.boolean("cookie_exchange") { settings.cookieExchange = value }
         if let value = table.boolean("require_client_certificate") { settings.requireClientCertificate = value }
         if let value = table.boolean("require_extended_master_secret") { settings.requireExtendedMasterSecret = value }
@@ -303,10 +305,27 @@ extension TunnelReader {
         }
     }
 
+    private func readSharing(_ settings: inout TunnelSettings) {
+        if let value = table.choice("sharing", of: TunnelSettings.Sharing.self) { settings.sharing = value }
+        if let value = table.choice("connect", of: TunnelSettings.Connect.self) { settings.connect = value }
+        if let value = table.choice("log_level", of: DaemonSettings.LogLevel.self) { settings.logLevel = value }
+        guard let service = table.string("service") else { return }
+        if Self.isValid(name: service.value) {
+            settings.service = service.value
+        } else {
+            let rule = "it is 1 to 63 letters, digits, '.', '_' or '-'"
+            log.error("\(quoted(service.value)) cannot be a service's name; \(rule)", at: service.location)
+        }
+    }
+
     private func serverName() -> TransportAddress.Host? {
         guard let text = table.string("server_name") else { return nil }
         do {
-            return try TransportAddress.Host(parsing: text.value)
+            let host = try TransportAddress.Host(parsing: text.value)
+            if role == .server, case .address = host {
+                log.error("'server_name': a client asks for a tunnel by a name, never by an address", at: text.location)
+            }
+            return host
         } catch {
             log.error("'server_name': \(error.message)", at: text.location)
             return nil

@@ -20,6 +20,24 @@ public struct TunnelSettings: Equatable, Sendable {
         case drop
     }
 
+    /// Whether flows share an association, which takes culvert at both ends.
+    public enum Sharing: String, CaseIterable, Sendable {
+        /// Where the peer can.
+        case auto
+        /// Always; a peer that cannot is refused.
+        case always
+        /// Never.
+        case never
+    }
+
+    /// When a client establishes the association that flows share.
+    public enum Connect: String, CaseIterable, Sendable {
+        /// When the daemon starts.
+        case start
+        /// With the first datagram.
+        case firstDatagram = "first-datagram"
+    }
+
     /// How long to wait between attempts to reach a server: doubling from `minimum` to `maximum`.
     public struct Reconnect: Equatable, Sendable {
         /// The wait after the first failure.
@@ -74,8 +92,16 @@ public struct TunnelSettings: Equatable, Sendable {
     /// Whom this end believes; nil for a client whose pre-shared key says it all, and for a server that asks nobody.
     public var trust: TrustSettings?
     /// Client: what the server's certificate must say, and the SNI when it is a name. By default the host of `forward`.
-    /// Server: nil.
+    /// Server: the name by which a client without shared mode asks for this tunnel among those on its address; nil for none.
     public var serverName: TransportAddress.Host?
+    /// Whether flows share an association.
+    public var sharing = Sharing.auto
+    /// In shared mode, the name of what is asked for or answered to; by default the tunnel's own.
+    public var service: String
+    /// Client: when the association that flows share is established.
+    public var connect = Connect.start
+    /// From which severity on the tunnel's lines are logged; nil for the daemon's.
+    public var logLevel: DaemonSettings.LogLevel?
     /// Server: whether a first ClientHello is answered with a cookie before anything is kept about it.
     public var cookieExchange = true
     /// Server: whether a peer without a certificate is refused. It does not concern peers with a pre-shared key.
@@ -114,6 +140,7 @@ public struct TunnelSettings: Equatable, Sendable {
         forward: Located<TransportAddress>, identity: IdentitySettings?, trust: TrustSettings?
     ) {
         self.locatedName = name
+        service = name.value
         self.role = role
         self.listen = listen
         self.forward = forward

@@ -40,6 +40,8 @@ public struct ControlEvent: Codable, Sendable, Equatable {
         public static let serviceAccepted = Kind(rawValue: "service_accepted")
         /// The peer does not have the service that a tunnel asks for, or refuses it.
         public static let serviceRefused = Kind(rawValue: "service_refused")
+        /// A peer asked for a service that it does not get from this end.
+        public static let serviceDenied = Kind(rawValue: "service_denied")
         /// The peer has closed a flow.
         public static let flowClosed = Kind(rawValue: "flow_closed")
 
@@ -80,7 +82,8 @@ public struct ControlEvent: Codable, Sendable, Equatable {
         /// All that this version of the daemon tells of; docs/LOGGING.md lists them.
         public static let allCases: [Kind] = [
             established, handshakeFailed, refused, ended, reconnecting, rekeyed, moved, pathMTU, modeChanged,
-            sharedRefused, serviceAccepted, serviceRefused, flowClosed, expired, oversize, limit, noSocket, unreachable,
+            sharedRefused, serviceAccepted, serviceRefused, serviceDenied, flowClosed, expired, oversize, limit,
+            noSocket, unreachable,
             unresolved, handshakeUnavailable, ready, reloaded, reloadFailed, draining, stopping, logLevel, lost,
             log,
         ]

@@ -39,6 +39,8 @@ public final class Association<Engine: HandshakeEngine> {
     public private(set) var description: AssociationDescription?
     /// Whether ``pollTransmit()``, ``pollEvent()`` or ``deadline`` may have something new. The caller resets it.
     public var needsAttention = false
+    /// How many authentic records have come since the handshake.
+    public private(set) var authenticRecords: UInt64 = 0
 
     // One of the two while the association lives, neither afterwards.
     private var handshake: HandshakeSupervisor<Engine>?
@@ -126,6 +128,18 @@ public final class Association<Engine: HandshakeEngine> {
             receive(&record, header: header, now: now, deliver: deliver)
             offset = next
         } while offset < datagram.byteCount
+    }
+
+    /// Takes a datagram that may be meant for another association at the same address. Answers false, and counts nothing,
+    /// where no record of it is this one's; its bytes are worthless then.
+    public func receiveIfOwn(
+        _ datagram: inout MutableRawSpan, now: Instant, deliver: (borrowing RawSpan) -> Void
+    ) -> Bool {
+        let drops = counters.drops
+        let before = authenticRecords
+        receive(&datagram, now: now, deliver: deliver)
+        if authenticRecords == before { counters.drops = drops }
+        return authenticRecords != before
     }
 
     /// Lets data flow, after the event of establishment: what has come in already is delivered now. Until then nothing
@@ -282,6 +296,7 @@ public final class Association<Engine: HandshakeEngine> {
         case .plaintext(let range):
             // From here on the record is the peer's word.
             path?.heard(now)
+            authenticRecords &+= 1
             if header.type == .applicationData {
                 finalFlight = nil
                 counters.datagramsIn &+= 1

@@ -24,14 +24,17 @@ struct Credentials {
         self.keyLog = keyLog
     }
 
-    /// Reads all that `configuration` names and makes a plan for each tunnel; nil where something is missing or wrong.
-    mutating func plans(for configuration: Configuration) -> [TunnelPlan]? {
+    /// Reads all that `configuration` names and makes a plan for each group of tunnels; nil where something is missing or
+    /// wrong.
+    mutating func plans(for configuration: Configuration) -> [GroupPlan]? {
         for identity in configuration.identities { load(identity, usedBy: configuration.tunnels) }
         for trust in configuration.trusts { load(trust) }
         guard !diagnostics.contains(where: { $0.severity == .error }) else { return nil }
-        var plans: [TunnelPlan] = []
-        for tunnel in configuration.tunnels {
-            if let context = context(for: tunnel) { plans.append(TunnelPlan(settings: tunnel, context: context)) }
+        var plans: [GroupPlan] = []
+        for group in configuration.groups {
+            // All tunnels of a group have the same identity and trust.
+            guard let context = context(for: group[0]) else { continue }
+            plans.append(GroupPlan(tunnels: group.map { TunnelPlan(settings: $0, context: context) }))
         }
         return diagnostics.contains { $0.severity == .error } ? nil : plans
     }
@@ -51,6 +54,7 @@ struct Credentials {
         options.ciphers = tunnel.ciphers.joined(separator: ":")
         options.requiresExtendedMasterSecret = tunnel.requireExtendedMasterSecret
         options.heartbeatMode = tunnel.heartbeat.answer ? .peerAllowedToSend : .peerNotAllowedToSend
+        options.applicationProtocol = tunnel.sharing == .never ? nil : SharedFrame.applicationProtocol
         if let keyLog { options.keyLog = { keyLog.write($0) } }
         do {
             return try HandshakeContext(tunnel.role == .client ? .client : .server, options)

@@ -6,6 +6,7 @@ import FoundationEssentials
 import Glibc
 import LinuxIO
 import Logging
+import Synchronization
 import Wire
 
 /// Runs the daemon.
@@ -18,10 +19,12 @@ public struct Supervisor {
 
     private let configuration: Configuration
     private let log: DaemonLog
+    private let path: String?
 
-    /// Prepares a daemon for a checked configuration.
-    public init(_ configuration: Configuration) {
+    /// Prepares a daemon for a checked configuration, which was read from `path`.
+    public init(_ configuration: Configuration, path: String? = nil) {
         self.configuration = configuration
+        self.path = path
         let form: LogForm =
             switch configuration.daemon.logFormat {
             case .auto: .automatic
@@ -49,6 +52,7 @@ public struct Supervisor {
         if (try? ResourceLimits.raiseOpenFiles()) == nil {
             log.write(.warning, "cannot raise the limit on open files; each flow needs one")
         }
+        log.configure(LogLevel(configuration.daemon.logLevel), tunnels: configuration.logLevels)
         let keyLog = try KeyLog.fromEnvironment(log)
         var credentials = Credentials(keyLog: keyLog)
         let plans = credentials.plans(for: configuration)
@@ -63,34 +67,140 @@ public struct Supervisor {
         defer { repeats.stop() }
         let pool = try WorkerPool(count: workers, plans: plans, log: log)
         defer { pool.stop() }
-        let control = try ControlServer.start(
-            path: configuration.daemon.controlSocket.value, source: Reporter(pool: pool, plans: plans, log: log))
+        let numbered = Dictionary(uniqueKeysWithValues: plans.enumerated().map { ($0, $1) })
+        let source = try DaemonSource(
+            DaemonSource.State(configuration: configuration, plans: numbered, nextGroup: plans.count),
+            workers: pool.workers, log: log, path: path)
+        let control = try ControlServer.start(path: configuration.daemon.controlSocket.value, source: source)
         defer { control.stop() }
+        let page = try configuration.daemon.metricsListen.map { listen in
+            try ControlServer.start(tcp: "\(listen.value.address)", port: Int(listen.value.port), source: source)
+        }
+        defer { page?.stop() }
 
         let notifier = ServiceNotifier()
-        let summary = "\(plans.count) tunnel\(plans.count == 1 ? "" : "s"), \(workers) worker\(workers == 1 ? "" : "s")"
+        let tunnels = configuration.tunnels.count
+        let summary = "\(tunnels) tunnel\(tunnels == 1 ? "" : "s"), \(workers) worker\(workers == 1 ? "" : "s")"
         notifier.ready(status: summary)
         log.tell(.ready, .notice, nil, "ready: \(summary)")
-        waitForEnd(signals)
+        waitForEnd(signals, source, keyLog)
         notifier.stopping()
         log.tell(.stopping, .notice, nil, "stopping")
     }
 
-    private func waitForEnd(_ signals: SignalSource) {
-        guard let poller = try? Poller(capacity: 1), (try? poller.add(signals.descriptor, token: 0)) != nil else {
-            return
-        }
+    /// Does what signals and the control API ask for, until it is the end.
+    private func waitForEnd(_ signals: SignalSource, _ source: DaemonSource, _ keyLog: KeyLog?) {
+        guard let poller = try? Poller(capacity: 2), (try? poller.add(signals.descriptor, token: 0)) != nil,
+            (try? poller.add(source.messages.wakeup.descriptor, token: 1)) != nil
+        else { return }
         while true {
             guard (try? poller.wait(nanoseconds: nil) { _ in }) != nil else { return }
             while let signal = signals.next() {
                 if signal == .terminate || signal == .interrupt { return }
-                log.write(.notice, "SIGHUP: the configuration is read at start only; restart to apply changes")
+                _ = reload(source, keyLog)
+            }
+            for message in source.messages.takeAll() {
+                switch message {
+                case .reload(let give): give(.done(reload(source, keyLog)))
+                case .drain(let give): drain(source, give)
+                }
             }
         }
     }
 
+    // MARK: Reload
+
+    /// Reads the configuration again and puts it in force, all of it or, where something is wrong, nothing.
+    private func reload(_ source: DaemonSource, _ keyLog: KeyLog?) -> ReloadResult {
+        var result = ReloadResult()
+        guard let path else {
+            result.errors = [ConfigurationDiagnostic(severity: "error", message: "there is no file to read again")]
+            return result
+        }
+        var (configuration, diagnostics) = ConfigurationLoader.load(path: path)
+        var plans: [GroupPlan]?
+        if let configuration {
+            var credentials = Credentials(keyLog: keyLog)
+            plans = credentials.plans(for: configuration)
+            diagnostics += credentials.diagnostics
+        }
+        result.warnings = diagnostics.filter { $0.severity == .warning }.map { ConfigurationDiagnostic($0) }
+        result.errors = diagnostics.filter { $0.severity == .error }.map { ConfigurationDiagnostic($0) }
+        for diagnostic in diagnostics {
+            log.write(diagnostic.severity == .error ? .error : .warning, "\(diagnostic)")
+        }
+        guard let configuration, let plans, result.errors.isEmpty else {
+            log.tell(.reloadFailed, .error, nil, "the configuration has errors; nothing was changed")
+            return result
+        }
+        apply(configuration, plans, source, &result)
+        return result
+    }
+
+    private func apply(
+        _ configuration: Configuration, _ plans: [GroupPlan], _ source: DaemonSource, _ result: inout ReloadResult
+    ) {
+        let before = source.state.withLock { $0 }
+        let plan = ReloadPlan(from: before, to: configuration, plans)
+        // What cannot be bound is found before anything ends.
+        let taken = Set(before.configuration.tunnels.map(\.listen.value))
+        for group in plan.begun {
+            for tunnel in group.listeners where !taken.contains(tunnel.settings.listen.value) {
+                do throws(Failure) { try checkFree(tunnel) } catch {
+                    result.errors.append(ConfigurationDiagnostic(severity: "error", message: error.description))
+                }
+            }
+        }
+        guard result.errors.isEmpty else {
+            log.tell(.reloadFailed, .error, nil, "\(result.errors[0].message); nothing was changed")
+            return
+        }
+        log.configure(LogLevel(configuration.daemon.logLevel), tunnels: configuration.logLevels)
+        var after = before
+        after.configuration = configuration
+        for group in plan.ended {
+            source.workers.remove(group)
+            after.plans[group] = nil
+        }
+        for (group, updated) in plan.updated {
+            source.workers.update(updated, group: group)
+            after.plans[group] = updated
+        }
+        for begun in plan.begun {
+            do {
+                try source.workers.add(begun, as: after.nextGroup)
+                after.plans[after.nextGroup] = begun
+                if after.isDraining { source.workers.drain() }
+            } catch {
+                result.errors.append(ConfigurationDiagnostic(severity: "error", message: error.description))
+            }
+            after.nextGroup += 1
+        }
+        source.state.withLock { $0 = after }
+        result.applied = plan.applied
+        result.unchanged = plan.unchanged
+        result.needsRestart = plan.needsRestart
+        for error in result.errors { log.write(.error, error.message) }
+        for sentence in plan.applied { log.write(.notice, "reload: \(sentence)") }
+        for sentence in plan.needsRestart { log.write(.warning, "reload: \(sentence)") }
+        log.tell(
+            .reloaded, .notice, nil,
+            plan.applied.isEmpty ? "reloaded: no tunnel has changed" : "reloaded: \(plan.applied.count) changes")
+    }
+
+    private func drain(_ source: DaemonSource, _ give: @escaping @Sendable (ControlOutcome<DrainResult>) -> Void) {
+        source.state.withLock { $0.isDraining = true }
+        source.workers.drain()
+        log.tell(.draining, .notice, nil, "draining: no new flows and associations are taken")
+        source.status { status in give(.done(DrainResult(draining: true, flows: status.flows))) }
+    }
+
     /// Makes sure that nobody else has the tunnel's address. The workers share it among themselves (SO_REUSEPORT), and
     /// would share it with another daemon of the same user just as silently.
+    private func checkFree(_ plan: GroupPlan) throws(Failure) {
+        for tunnel in plan.listeners { try checkFree(tunnel) }
+    }
+
     private func checkFree(_ plan: TunnelPlan) throws(Failure) {
         let listen = plan.settings.listen
         do {

@@ -15,9 +15,17 @@ final class TunnelLog: Sendable {
     private let forward: String
     private let isBoundByAssociations: Bool
 
-    convenience init(_ plan: TunnelPlan, _ log: DaemonLog) {
+    /// The log of one tunnel.
+    convenience init(_ plan: TunnelPlan, _ log: DaemonLog) { self.init(of: plan, log.of(tunnel: plan.name)) }
+
+    /// The log of what concerns all tunnels of a group.
+    convenience init(_ plan: GroupPlan, _ log: DaemonLog) {
+        self.init(of: plan.first, log.of(tunnels: plan.tunnels.map(\.name)))
+    }
+
+    private convenience init(of plan: TunnelPlan, _ log: DaemonLog) {
         self.init(
-            log.of(tunnel: plan.name), forward: "\(plan.settings.forward.value)",
+            log, forward: "\(plan.settings.forward.value)",
             isBoundByAssociations: plan.settings.maxAssociations < plan.settings.maxFlows)
     }
 
@@ -27,11 +35,6 @@ final class TunnelLog: Sendable {
         self.log = log
         self.forward = forward
         self.isBoundByAssociations = isBoundByAssociations
-    }
-
-    /// Tells of everything that a core has to tell.
-    func tell(_ events: [TunnelEvent]) {
-        for event in events { tell(event) }
     }
 
     /// Tells how a resolution went.
@@ -62,7 +65,8 @@ final class TunnelLog: Sendable {
         }
     }
 
-    private func tell(_ event: TunnelEvent) {
+    /// Tells an event; `association` is the id of the association that it is about.
+    func tell(_ event: TunnelEvent, association: String? = nil) {
         switch event {
         case .established(let peer, let sender, let description):
             let by = sender.map { " for \($0)" } ?? ""
@@ -87,12 +91,46 @@ final class TunnelLog: Sendable {
                 .refused, .warning, "\(identity)",
                 "refused \(peer): \(identity) is not in allow_peers; add it there if it should be let in",
                 ["peer": "\(peer)", "identity": "\(identity)"])
-        case .ended(let peer, let identity, let end):
+        case .ended(let peer, let identity, let end, let retryIn):
             var fields = ["peer": "\(peer)", "reason": Self.text(end)]
             fields["identity"] = identity?.description
             let who = identity.map { " (\($0))" } ?? ""
             log.tell(
                 .ended, .info, "\(peer) \(end)", "association with \(peer)\(who) ended: \(Self.text(end))", fields)
+            if let retryIn {
+                log.tell(
+                    .reconnecting, .info, "\(peer)", "reconnecting to \(peer) in \(Self.text(retryIn))",
+                    ["peer": "\(peer)", "retry_in_ms": "\(retryIn.nanoseconds / 1_000_000)"])
+            }
+        case .rekeyed(let peer, let description):
+            log.tell(
+                .rekeyed, .info, "\(peer)",
+                "association with \(peer) has new keys: \(description.peer), \(description.cipherSuite)",
+                ["peer": "\(peer)", "identity": "\(description.peer)", "cipher": description.cipherSuite])
+        case .plainMode(let peer):
+            log.tell(
+                .modeChanged, .info, "\(peer)", "\(peer) has no shared mode: each flow gets an association of its own",
+                ["peer": "\(peer)", "mode": "plain"])
+        case .cannotShare(let peer):
+            log.tell(
+                .sharedRefused, .warning, "\(peer.address)",
+                "refused \(peer): it has no shared mode, and sharing is \"always\"; run culvert with sharing there, or set sharing = \"auto\" here",
+                ["peer": "\(peer)", "reason": "no shared mode"])
+        case .serviceRefused(let service, let reason):
+            log.tell(
+                .serviceRefused, .warning, "\(service) \(reason)",
+                "the peer does not give the service '\(service)': \(reason); \(Self.advice(reason))",
+                ["service": service, "reason": "\(reason)"])
+        case .serviceAccepted(let service):
+            log.tell(
+                .serviceAccepted, .notice, service, "the peer gives the service '\(service)' now", ["service": service])
+        case .serviceDenied(let peer, let identity, let service, let reason):
+            var fields = ["peer": "\(peer)", "service": service, "reason": "\(reason)"]
+            fields["identity"] = identity?.description
+            let who = identity.map { " (\($0))" } ?? ""
+            log.tell(
+                .serviceDenied, .warning, "\(peer.address) \(reason)",
+                "denied \(peer)\(who) the service '\(service)': \(reason)", fields)
         case .unresolved(let name, let retryIn):
             log.tell(
                 .unresolved, .warning, "unresolved", "no address for \(name); next attempt in \(Self.text(retryIn))",
@@ -137,6 +175,16 @@ final class TunnelLog: Sendable {
             .oversize, .warning, "\(sender)",
             "\(what) a datagram of \(byteCount) bytes from \(sender): \(reason) \(limit); make the application send at most that",
             ["sender": "\(sender)", "datagram": "\(byteCount)", "max_datagram": "\(limit)", "fate": what])
+    }
+
+    private static func advice(_ reason: CloseReason) -> String {
+        switch reason {
+        case .unknownService: "set 'service' here to a name that the peer has, or add the tunnel there"
+        case .forbidden: "the peer's allow_peers or allow_from has to let this end in"
+        case .limit: "the peer's max_flows is reached"
+        case .unreachable: "the peer cannot reach its application"
+        default: "ask the peer's administrator"
+        }
     }
 
     private static func text(_ duration: Duration) -> String {

@@ -14,13 +14,27 @@ struct TunnelPlan: Sendable {
 
     var name: String { settings.name }
 
-    var limits: TunnelLimits {
+    /// The tunnel as a member of its group.
+    var member: GroupMember {
+        GroupMember(
+            service: settings.service, target: target, limits: limits, access: access,
+            oversize: settings.oversize == .fragment ? .fragment : .drop,
+            serverName: settings.role == .server ? requestedName : nil)
+    }
+
+    /// Server: the name by which a client in plain mode asks for the tunnel.
+    private var requestedName: String? {
+        guard case .name(let name) = settings.serverName else { return nil }
+        return name.lowercased()
+    }
+
+    private var limits: TunnelLimits {
         TunnelLimits(
-            flowTimeout: settings.flowTimeout, maximumFlows: min(settings.maxFlows, settings.maxAssociations),
+            flowTimeout: settings.flowTimeout, maximumFlows: settings.maxFlows,
             maximumAssociations: settings.maxAssociations, maximumHandshakes: settings.maxHandshakes)
     }
 
-    var access: AccessList {
+    private var access: AccessList {
         AccessList(
             sources: settings.allowFrom,
             peers: settings.allowPeers.map { pattern in
@@ -46,20 +60,19 @@ struct TunnelPlan: Sendable {
         }
     }
 
-    var path: TunnelPath {
+    var path: PathSettings {
         let heartbeat = settings.heartbeat
         let mtu = settings.mtu
-        let path = PathSettings(
+        return PathSettings(
             heartbeat: HeartbeatSettings(
                 interval: heartbeat.interval, timeout: heartbeat.timeout, retries: heartbeat.retries,
                 answers: heartbeat.answer),
             pathMTU: PathMTUSettings(
                 discover: mtu.discover, minimum: mtu.minimum, maximum: mtu.maximum, interval: mtu.interval))
-        return TunnelPath(settings: path, oversize: settings.oversize == .fragment ? .fragment : .drop)
     }
 
     /// Where the datagrams go.
-    var target: ForwardTarget {
+    private var target: ForwardTarget {
         switch settings.forward.value.host {
         case .address(let address): .endpoint(Endpoint(address: address, port: settings.forward.value.port))
         case .name(let name): .name(name)

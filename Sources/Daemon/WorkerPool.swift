@@ -14,7 +14,8 @@ final class WorkerPool {
         init() throws(SystemError) { done = try Wakeup() }
     }
 
-    private let mailboxes: [Mailbox<WorkerMessage>]
+    /// The way to talk to them.
+    let workers: Workers
     private var threads: [OpaqueThread] = []
 
     /// A joinable thread in an array.
@@ -27,7 +28,7 @@ final class WorkerPool {
     }
 
     /// Starts `count` workers and waits until each has opened its sockets.
-    init(count: Int, plans: [TunnelPlan], log: DaemonLog) throws(WorkerFailure) {
+    init(count: Int, plans: [GroupPlan], log: DaemonLog) throws(WorkerFailure) {
         let resolver = Resolver()
         var mailboxes: [Mailbox<WorkerMessage>] = []
         do {
@@ -35,7 +36,7 @@ final class WorkerPool {
         } catch {
             throw WorkerFailure(description: "\(error)")
         }
-        self.mailboxes = mailboxes
+        workers = Workers(mailboxes)
         for number in 0..<count {
             do throws(WorkerFailure) {
                 try startWorker(number, count: count, plans: plans, resolver: resolver, log: log)
@@ -46,23 +47,17 @@ final class WorkerPool {
         }
     }
 
-    /// Asks every worker for its associations; `give` gets all of them, from a worker's thread.
-    func report(_ give: @escaping @Sendable ([WorkerReport]) -> Void) {
-        let collected = Collection(expected: mailboxes.count, give: give)
-        for mailbox in mailboxes { mailbox.post(.report { collected.add($0) }) }
-    }
-
     /// Has every worker say goodbye to its peers, and waits until all have ended.
     func stop() {
-        for mailbox in mailboxes { mailbox.post(.stop) }
+        for mailbox in workers.mailboxes { mailbox.post(.stop) }
         for thread in threads { thread.join() }
         threads = []
     }
 
     private func startWorker(
-        _ number: Int, count: Int, plans: [TunnelPlan], resolver: Resolver, log: DaemonLog
+        _ number: Int, count: Int, plans: [GroupPlan], resolver: Resolver, log: DaemonLog
     ) throws(WorkerFailure) {
-        let mailbox = mailboxes[number]
+        let mailbox = workers.mailboxes[number]
         do {
             let start = try Start()
             let thread = try NativeThread.start(name: "worker-\(number)") {
@@ -93,26 +88,6 @@ final class WorkerPool {
             throw failure
         } catch {
             throw WorkerFailure(description: "\(error)")
-        }
-    }
-
-    /// Gathers the workers' reports.
-    private final class Collection: Sendable {
-        private let state: Mutex<(missing: Int, reports: [WorkerReport])>
-        private let give: @Sendable ([WorkerReport]) -> Void
-
-        init(expected: Int, give: @escaping @Sendable ([WorkerReport]) -> Void) {
-            state = Mutex((expected, []))
-            self.give = give
-        }
-
-        func add(_ reports: [WorkerReport]) {
-            let complete: [WorkerReport]? = state.withLock { state in
-                state.missing -= 1
-                state.reports += reports
-                return state.missing == 0 ? state.reports : nil
-            }
-            if let complete { give(complete) }
         }
     }
 }

@@ -5,6 +5,13 @@ internal import Glibc
 
 /// The limits of this process.
 public enum ResourceLimits {
+    /// How many files may be open; nil where the system does not tell.
+    public static var openFiles: Int? {
+        var limit = rlimit()
+        guard unsafe getrlimit(CInt(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return nil }
+        return Int(exactly: limit.rlim_cur)
+    }
+
     /// Raises the number of files that may be open to the most that is allowed.
     /// - Returns: the soft and the hard limit afterwards.
     @discardableResult

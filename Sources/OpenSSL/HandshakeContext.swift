@@ -86,6 +86,9 @@ public final class HandshakeContext: @unchecked Sendable {
         unsafe heartbeatByte.deallocate()
     }
 
+    /// The certificate that this end shows, with its key.
+    public var credential: Credential? { options.credential }
+
     /// The cipher suites on offer by OpenSSL's names, the most wanted first.
     public var cipherSuites: [String] { unsafe Self.suites(pointer).map(\.name) }
 

@@ -19,8 +19,16 @@ public struct AssociationSnapshot: Sendable {
         case idle
     }
 
-    /// The number that it has for as long as its flow lives; unique within the tunnel.
+    /// The number that it has for as long as its flow lives; unique within the group on its worker.
     public var serial: UInt64
+    /// The number of the tunnel that it belongs to; nil where the tunnels of the group share it.
+    public var member: Int?
+    /// Whether it carries, or is to carry, flows of all tunnels of the group.
+    public var isShared = false
+    /// How often a new handshake has replaced its keys.
+    public var rekeys: UInt32 = 0
+    /// How many flows it carries.
+    public var flowCount = 1
     /// Where it stands.
     public var state: State
     /// The peer's address, where one has been tried.

@@ -3,10 +3,10 @@
 public import DTLS
 public import Wire
 
-/// One flow of one tunnel, for as long as it lives; the generation keeps a late answer from reaching the next flow
-/// in the same place.
+/// One flow or association of a group, for as long as it lives; the generation keeps a late answer from reaching the next
+/// one in the same place.
 public struct FlowID: Hashable, Sendable {
-    /// The place in the tunnel's table.
+    /// The place in the group's table.
     public let index: Int32
     /// How often that place had been given away before.
     public let generation: UInt32
@@ -18,10 +18,11 @@ public struct FlowID: Hashable, Sendable {
     }
 }
 
-/// Sends a tunnel's datagrams.
+/// Sends a group's datagrams.
 ///
-/// Every tunnel has one shared socket, which it listens on, and each of its flows a socket of its own, connected to
-/// where the flow goes. A datagram is written by the tunnel straight into the memory that will be sent.
+/// A group has shared sockets, which it listens on: a client's one for each of its tunnels, a server's one for all. What goes
+/// further has a socket of its own, connected to where it goes: an association at a client's end, a flow at a server's. A datagram is written
+/// straight into the memory that will be sent.
 public protocol DatagramOutput: AnyObject {
     /// Opens the flow's own socket, connected to `remote`; one that it had is closed. False where the system refuses,
     /// and then the flow has none.
@@ -34,14 +35,15 @@ public protocol DatagramOutput: AnyObject {
     /// answers its length, or nil to send nothing. With `mayFragment` IP may cut it into pieces on its way.
     func send(_ flow: FlowID, maximum: Int, mayFragment: Bool, write: (inout MutableRawSpan) -> Int?)
 
-    /// Sends a datagram through the shared socket to `destination`, from the local address `source`. Nil for a flow
-    /// where it belongs to none.
+    /// Sends a datagram through the shared socket number `listener` to `destination`, from the local address `source`. Nil for
+    /// a flow where it belongs to none.
     func sendShared(
-        _ flow: FlowID?, to destination: Endpoint, from source: IPAddress, maximum: Int, mayFragment: Bool,
+        _ flow: FlowID?, listener: Int, to destination: Endpoint, from source: IPAddress, maximum: Int,
+        mayFragment: Bool,
         write: (inout MutableRawSpan) -> Int?)
 
-    /// Has the tunnel's forward name resolved off the data path; the answer comes by `handleAddresses`.
-    func resolve()
+    /// Has the forward name of the group's tunnel number `member` resolved off the data path; the answer comes by `handleAddresses`.
+    func resolve(_ member: Int)
 }
 
 /// What is known of a tunnel's forward address.

@@ -11,8 +11,20 @@ public enum TunnelEvent: Sendable {
     case handshakeFailed(peer: Endpoint, HandshakeFailure, retryIn: Duration?)
     /// The peer's identity is not among `allow_peers`.
     case refused(peer: Endpoint, PeerIdentity)
-    /// An association ended; `identity` is whose it was.
-    case ended(peer: Endpoint, PeerIdentity?, AssociationEnd)
+    /// An association ended; the identity is whose it was. A client that needs it begins another after `retryIn`.
+    case ended(peer: Endpoint, PeerIdentity?, AssociationEnd, retryIn: Duration?)
+    /// An association has new keys.
+    case rekeyed(peer: Endpoint, AssociationDescription)
+    /// The peer has no shared mode, so that each flow gets an association of its own.
+    case plainMode(peer: Endpoint)
+    /// A peer without shared mode was refused, because `sharing` is `always`.
+    case cannotShare(peer: Endpoint)
+    /// The peer does not carry this service for us; flows of the tunnel are dropped until it does.
+    case serviceRefused(String, CloseReason)
+    /// The peer carries a service that it had refused before.
+    case serviceAccepted(String)
+    /// A peer asked for a service that it does not get.
+    case serviceDenied(peer: Endpoint, PeerIdentity?, service: String, CloseReason)
     /// The forward name has no addresses; the next attempt follows after `retryIn`.
     case unresolved(String, retryIn: Duration)
     /// Datagrams from here do not fit one packet of the path, or not even a record. Told once a minute for each flow.
@@ -25,6 +37,22 @@ public enum TunnelEvent: Sendable {
     case limit(TunnelLimit, evicted: Endpoint?)
     /// The system refused a socket towards this address.
     case noSocket(Endpoint)
+}
+
+/// Something that has happened, and where.
+public struct TunnelNotice: Sendable {
+    /// The number of the tunnel in its group; nil for what concerns the group as a whole.
+    public let member: Int?
+    /// The association or flow, by the serial that its snapshot has; nil where it is about none.
+    public let serial: UInt64?
+    /// What has happened.
+    public let event: TunnelEvent
+
+    init(member: Int?, serial: UInt64? = nil, _ event: TunnelEvent) {
+        self.member = member
+        self.serial = serial
+        self.event = event
+    }
 }
 
 /// Which limit was reached.

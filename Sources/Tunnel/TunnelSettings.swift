@@ -6,9 +6,9 @@ public import DTLS
 public struct TunnelLimits: Sendable {
     /// How long a flow may be silent before it is forgotten.
     public var flowTimeout: Duration
-    /// Most flows at a client's end.
+    /// Most flows of the tunnel; in plain mode at a server's end its associations count instead.
     public var maximumFlows: Int
-    /// Most established associations at a server's end.
+    /// Most established associations; a client's flows have one each in plain mode.
     public var maximumAssociations: Int
     /// Most handshakes under way at a server's end.
     public var maximumHandshakes: Int
@@ -32,20 +32,6 @@ public struct TunnelLimits: Sendable {
     static var idleBeforeEviction: Duration { .seconds(10) }
 }
 
-/// How a tunnel's associations watch and use their paths.
-public struct TunnelPath: Sendable {
-    /// How heartbeats are used and the path MTU is searched.
-    public let settings: PathSettings
-    /// What happens to datagrams that are too large for the path.
-    public let oversize: OversizePolicy
-
-    /// The defaults.
-    public init(settings: PathSettings = PathSettings(), oversize: OversizePolicy = .fragment) {
-        self.settings = settings
-        self.oversize = oversize
-    }
-}
-
 /// What a tunnel has carried, and dropped, in all.
 public struct TunnelCounters: Sendable {
     /// Plaintext datagrams from the local side that went into associations.
@@ -64,6 +50,10 @@ public struct TunnelCounters: Sendable {
     public var failedHandshakes: UInt64 = 0
     /// Flows and handshakes that had to give way to others at a limit.
     public var evictions: UInt64 = 0
+    /// How long completed handshakes took.
+    public var handshakeTimes = TimeHistogram()
+    /// Round-trip times that heartbeats have told.
+    public var roundTrips = TimeHistogram()
 
     /// All zero.
     public init() {}
@@ -78,6 +68,8 @@ public struct TunnelCounters: Sendable {
         handshakes &+= other.handshakes
         failedHandshakes &+= other.failedHandshakes
         evictions &+= other.evictions
+        handshakeTimes.add(other.handshakeTimes)
+        roundTrips.add(other.roundTrips)
     }
 
     /// Adds what an association has carried.

@@ -130,6 +130,7 @@ final class Workspace {
         [[tunnel]]
         name = "bench"
         listen = "\(listen)"
+        sharing = "never"
         forward = "\(forward)"
 
         """

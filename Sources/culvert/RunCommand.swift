@@ -16,7 +16,7 @@ struct RunCommand: ParsableCommand {
         for diagnostic in diagnostics { printError("\(diagnostic)") }
         guard let configuration else { throw ExitCode(1) }
         do {
-            try Supervisor(configuration).run()
+            try Supervisor(configuration, path: options.config).run()
         } catch {
             printError("culvert: \(error)")
             throw ExitCode(1)

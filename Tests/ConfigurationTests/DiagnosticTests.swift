@@ -59,12 +59,12 @@ struct DiagnosticTests {
     @Test(arguments: [
         (client("lisen = 1"), "10:1: error: unknown key 'lisen' in tunnel 'c'; did you mean 'listen'?"),
         (
-            client("log_level = \"info\""),
-            "10:1: error: unknown key 'log_level' in tunnel 'c'; 'log_level' belongs in [daemon]"
+            client("log_format = \"text\""),
+            "10:1: error: unknown key 'log_format' in tunnel 'c'; 'log_format' belongs in [daemon]"
         ),
         (
-            client("log_levl = 1"),
-            "10:1: error: unknown key 'log_levl' in tunnel 'c'; did you mean 'log_level', which belongs in [daemon]?"
+            client("log_formt = 1"),
+            "10:1: error: unknown key 'log_formt' in tunnel 'c'; did you mean 'log_format', which belongs in [daemon]?"
         ),
         (
             client("psk_file = 'x'"),
@@ -74,7 +74,7 @@ struct DiagnosticTests {
             client("minimum = '1s'"),
             "10:1: error: unknown key 'minimum' in tunnel 'c'; 'minimum' belongs in [tunnel.reconnect] or [tunnel.mtu]"
         ),
-        (client("sharing = 'auto'"), "10:1: error: unknown key 'sharing' in tunnel 'c'"),
+        (client("sharring = 'auto'"), "10:1: error: unknown key 'sharring' in tunnel 'c'; did you mean 'sharing'?"),
         (
             client("[tunnel.heartbeat]\nintervall = '2s'"),
             "11:1: error: unknown key 'intervall' in heartbeat of tunnel 'c'; did you mean 'interval'?"
@@ -314,8 +314,8 @@ struct DiagnosticTests {
             "client (udp:// to dtls://): a client starts no more handshakes than it has flows"
         ),
         (
-            server("server_name = 'x'"), "server_name", "client", "s",
-            "server (dtls:// to udp://): a server is not told whom to expect; see 'allow_peers'"
+            server("connect = 'start'"), "connect", "client", "s",
+            "server (dtls:// to udp://): a server waits for its peers"
         ),
     ])
     func `a key of the other side says why`(text: String, key: String, side: String, tunnel: String, why: String) {

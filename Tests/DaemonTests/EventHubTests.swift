@@ -142,7 +142,7 @@ import Testing
         let soon = ContinuousClock.now + .seconds(20)
         while followed.events.count < 3, ContinuousClock.now < soon { try await Task.sleep(for: .milliseconds(10)) }
         #expect(followed.messages.prefix(2) == ["x", "y"])
-        #expect(followed.messages.last?.contains(/^x \(repeated 2 times in 1\d s\)$/) == true, "\(followed.messages)")
+        #expect(followed.messages.last?.contains(/^x \(repeated 2 times in \d\d s\)$/) == true, "\(followed.messages)")
         reporter.stop()
         #expect(followed.messages.count == 4 && followed.messages.last?.hasPrefix("y (repeated once in ") == true)
         reporter.stop()

@@ -39,12 +39,12 @@ import Wire
             ["peer": "192.0.2.1:6514", "identity": "\(identity)"]
         ),
         (
-            .ended(peer: peer, identity, .closedByPeer), .ended, .info,
+            .ended(peer: peer, identity, .closedByPeer, retryIn: nil), .ended, .info,
             "association with 192.0.2.1:6514 (\(identity)) ended: the peer closed it",
             ["peer": "192.0.2.1:6514", "identity": "\(identity)", "reason": "the peer closed it"]
         ),
         (
-            .ended(peer: peer, nil, .unanswered), .ended, .info,
+            .ended(peer: peer, nil, .unanswered, retryIn: nil), .ended, .info,
             "association with 192.0.2.1:6514 ended: the peer is gone: it answers no heartbeats",
             ["peer": "192.0.2.1:6514", "reason": "the peer is gone: it answers no heartbeats"]
         ),
@@ -107,7 +107,7 @@ import Wire
     func `every event has its kind, level, sentence and fields`(_ index: Int) throws {
         let (event, kind, level, message, fields) = Self.told[index]
         let (log, followed) = try make()
-        log.tell([event])
+        log.tell(event)
         let told = try #require(followed.events.first)
         #expect(told.type == kind && told.level == level.rawValue && told.tunnels == ["t"])
         #expect(told.message == message)
@@ -132,14 +132,15 @@ import Wire
         let (log, followed) = try make()
         for port in 1...500 {
             let peer = Endpoint(address: Self.peer.address, port: UInt16(port))
-            log.tell([
+            let events: [TunnelEvent] = [
                 .handshakeFailed(peer: peer, HandshakeFailure(.certificate, detail: "expired"), retryIn: nil),
                 .refused(peer: peer, Self.identity),
                 .established(peer: Self.peer, sender: Self.sender, Self.description),
-                .ended(peer: Self.peer, Self.identity, .closedByPeer), .limit(.flows, evicted: nil),
+                .ended(peer: Self.peer, Self.identity, .closedByPeer, retryIn: nil), .limit(.flows, evicted: nil),
                 .noSocket(peer), .unresolved("x", retryIn: .seconds(port)),
                 .oversize(from: Self.sender, byteCount: port, .dropped(limit: 1)),
-            ])
+            ]
+            for event in events { log.tell(event) }
             log.refused(by: Self.peer)
         }
         #expect(followed.events.count == 9, "\(followed.messages)")

@@ -127,7 +127,7 @@ import Wire
         second.send(5, every: .milliseconds(1))
         let isAnswered = cast.simulation.run(within: .seconds(40)) { second.received.count == 5 }
         #expect(isAnswered)
-        #expect(cast.client.tunnel.snapshots().compactMap(\.description?.isResumed).filter { $0 }.count == 1)
+        #expect(cast.client.tunnel.snapshots().page.compactMap(\.description?.isResumed).filter { $0 }.count == 1)
         // What came before the Finished was kept, and in order.
         #expect(cast.server.target.deliveries(second).areInOrder)
         #expect(second.received.areInOrder)
@@ -162,7 +162,7 @@ import Wire
         lose(1, .toClient, cast)
         cast.application.send()
         cast.simulation.run(within: .seconds(5)) {
-            cast.server.tunnel.snapshots().contains { $0.state == .established }
+            cast.server.tunnel.snapshots().page.contains { $0.state == .established }
         }
         let socket = try #require(cast.server.host.localEndpoints.first)
         for number in 100..<120 { cast.server.target.send(number: number, for: cast.application, to: socket) }
@@ -178,7 +178,7 @@ import Wire
         lose(1, .toClient, cast)
         cast.application.send()
         cast.simulation.run(within: .seconds(5)) {
-            cast.server.tunnel.snapshots().contains { $0.state == .established }
+            cast.server.tunnel.snapshots().page.contains { $0.state == .established }
         }
         let socket = try #require(cast.server.host.localEndpoints.first)
         for number in 100..<200 { cast.server.target.send(number: number, for: cast.application, to: socket) }

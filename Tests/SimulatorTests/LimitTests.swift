@@ -28,7 +28,8 @@ import Wire
         cast.simulation.run(for: .seconds(1))
         #expect(cast.client.tunnel.flowCount == 3)
         #expect(
-            Set(cast.client.tunnel.snapshots().compactMap(\.sender)) == Set([0, 2, 3].map { programs[$0].endpoint }))
+            Set(cast.client.tunnel.snapshots().page.compactMap(\.sender))
+                == Set([0, 2, 3].map { programs[$0].endpoint }))
         #expect(programs[3].received.count == 1)
         #expect(limitEvents(cast.client.events).contains(.flows))
         #expect(cast.server.tunnel.flowCount == 3)
@@ -136,7 +137,7 @@ import Wire
         #expect(cast.server.target.senders == [])
         #expect(cast.server.events.contains { if case .refused = $0 { true } else { false } })
         let alerts = cast.client.events.compactMap { event in
-            if case .ended(_, _, .alert(let alert)) = event { alert } else { nil }
+            if case .ended(_, _, .alert(let alert), _) = event { alert } else { nil }
         }
         #expect(!alerts.isEmpty && alerts.allSatisfy { $0 == .accessDenied })
         // Refused again and again, it does not hammer.

@@ -15,7 +15,7 @@ extension SimulatorKeys.Choice {
     private static let long = TunnelLimits(flowTimeout: .seconds(100 * 3600))
 
     private func deaths(_ events: [TunnelEvent]) -> Int {
-        events.count { if case .ended(_, _, .unanswered) = $0 { true } else { false } }
+        events.count { if case .ended(_, _, .unanswered, _) = $0 { true } else { false } }
     }
 
     private func cast(loss: Double = 0, seed: UInt64 = 1, keys: SimulatorKeys.Choice = .beating) throws -> Cast {
@@ -29,12 +29,14 @@ extension SimulatorKeys.Choice {
     func `an idle association lives for hours on a lossy path`(loss: Double) throws {
         let cast = try cast(loss: loss)
         cast.application.send()
-        cast.simulation.run(within: .seconds(120)) { cast.client.tunnel.snapshots().map(\.state) == [.established] }
+        cast.simulation.run(within: .seconds(120)) {
+            cast.client.tunnel.snapshots().page.map(\.state) == [.established]
+        }
         cast.network.keepsHistory = false
         cast.simulation.run(for: .seconds(2 * 3600))
         #expect(cast.client.handshakes == 1 && cast.server.counters.handshakes == 1)
-        #expect(cast.client.tunnel.snapshots().map(\.state) == [.established])
-        let heartbeat = try #require(cast.client.tunnel.snapshots().first?.heartbeat)
+        #expect(cast.client.tunnel.snapshots().page.map(\.state) == [.established])
+        let heartbeat = try #require(cast.client.tunnel.snapshots().page.first?.heartbeat)
         #expect(heartbeat.sent > 100 && heartbeat.answered > 100)
         #expect(heartbeat.minimumRoundTrip == .milliseconds(40))
         cast.simulation.finish()
@@ -85,7 +87,7 @@ extension SimulatorKeys.Choice {
             let before = cast.simulation.now
             cast.simulation.run(within: .seconds(60)) { cast.client.handshakes == 2 }
             #expect(cast.simulation.now - before <= .seconds(26))
-            #expect(cast.client.tunnel.snapshots().map(\.state) == [.established])
+            #expect(cast.client.tunnel.snapshots().page.map(\.state) == [.established])
             #expect(cast.application.sent == 1)
             cast.exchange()
             cast.simulation.finish()
@@ -129,7 +131,7 @@ extension SimulatorKeys.Choice {
             client: .init(limits: limits))
         cast.establish()
         cast.simulation.run(for: .seconds(60))
-        let snapshot = try #require(cast.client.tunnel.snapshots().first)
+        let snapshot = try #require(cast.client.tunnel.snapshots().page.first)
         #expect(snapshot.description?.peerHeartbeatMode == mode && (snapshot.heartbeat == nil) == (mode == nil))
         #expect(snapshot.pathMTU?.state == .disabled)
         let requests = cast.network.history.count { crossing in
@@ -144,7 +146,7 @@ extension SimulatorKeys.Choice {
         #expect(requests == 0)
         cast.network.filter = { _, _ in false }
         cast.simulation.run(for: .seconds(50))
-        #expect(cast.client.tunnel.snapshots().map(\.state) == [.established])
+        #expect(cast.client.tunnel.snapshots().page.map(\.state) == [.established])
         cast.simulation.run(for: .seconds(15))
         #expect(cast.client.tunnel.flowCount == 0 && deaths(cast.client.events) == 0)
         cast.simulation.finish()

@@ -20,8 +20,8 @@ import Wire
 
     /// What both ends have found: towards the server, towards the client.
     private func found(_ cast: Cast) -> (toServer: PathMTU, toClient: PathMTU)? {
-        guard let client = cast.client.tunnel.snapshots().first?.pathMTU,
-            let server = cast.server.tunnel.snapshots().first?.pathMTU
+        guard let client = cast.client.tunnel.snapshots().page.first?.pathMTU,
+            let server = cast.server.tunnel.snapshots().page.first?.pathMTU
         else { return nil }
         return (client, server)
     }
@@ -49,7 +49,7 @@ import Wire
         cast.simulation.run(for: .seconds(30))
         expect(cast, mtu.toServer, mtu.toClient)
         // The largest datagram that goes through unfragmented does, the next one would not.
-        let snapshot = try #require(cast.client.tunnel.snapshots().first)
+        let snapshot = try #require(cast.client.tunnel.snapshots().page.first)
         let largest = try #require(snapshot.maximumDatagram)
         let found = try #require(snapshot.pathMTU).current
         #expect(largest == found - (usesIPv6 ? 48 : 28) - Self.overheadOfAES)
@@ -104,7 +104,7 @@ import Wire
         cast.network.mtu = (1300, 1300)
         cast.establish()
         cast.simulation.run(for: .seconds(15))
-        let limit = try #require(cast.client.tunnel.snapshots().first?.maximumDatagram)
+        let limit = try #require(cast.client.tunnel.snapshots().page.first?.maximumDatagram)
         let begin = cast.application.received.count
         for size in [limit, limit + 1, 1400, 1472, 5000, 16_000] { cast.application.send(size: size) }
         cast.simulation.run(for: .seconds(1))

@@ -21,7 +21,7 @@ import Wire
         cast.network.filter = { _, _ in false }
         cast.application.send(30, every: .seconds(1))
         cast.simulation.run(for: .seconds(31))
-        #expect(cast.client.tunnel.snapshots().map(\.state) == [.established])
+        #expect(cast.client.tunnel.snapshots().page.map(\.state) == [.established])
         #expect(cast.client.counters.datagramsOut == 31)
         cast.simulation.run(for: .seconds(58))
         #expect(cast.client.tunnel.flowCount == 1)
@@ -46,7 +46,7 @@ import Wire
         cast.simulation.run(for: .seconds(5))
         #expect(cast.server.counters.drops[.noAssociation] == 20)
         #expect(cast.network.history.count { $0.direction == .toClient } == before)
-        #expect(cast.client.tunnel.snapshots().map(\.state) == [.established])
+        #expect(cast.client.tunnel.snapshots().page.map(\.state) == [.established])
         cast.simulation.run(for: .seconds(62))
         cast.establish()
         cast.exchange()
@@ -59,7 +59,7 @@ import Wire
         cast.establish()
         cast.server.close()
         cast.simulation.run(for: .seconds(1))
-        #expect(cast.client.tunnel.snapshots().map(\.state) == [.idle])
+        #expect(cast.client.tunnel.snapshots().page.map(\.state) == [.idle])
         // The client has answered it, and nobody was there any more.
         cast.simulation.run(for: .seconds(10))
         #expect(cast.client.engines.count == 1)

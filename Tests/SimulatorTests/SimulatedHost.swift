@@ -61,14 +61,14 @@ final class SimulatedHost: DatagramOutput {
     }
 
     func sendShared(
-        _ flow: FlowID?, to destination: Endpoint, from source: IPAddress, maximum: Int, mayFragment: Bool,
-        write: (inout MutableRawSpan) -> Int?
+        _ flow: FlowID?, listener: Int, to destination: Endpoint, from source: IPAddress, maximum: Int,
+        mayFragment: Bool, write: (inout MutableRawSpan) -> Int?
     ) {
         let local = Endpoint(address: source, port: shared.port)
         send(flow, from: local, to: destination, maximum: maximum, mayFragment: mayFragment, write: write)
     }
 
-    func resolve() { onResolve() }
+    func resolve(_ member: Int) { onResolve() }
 
     private func send(
         _ flow: FlowID?, from source: Endpoint, to destination: Endpoint, maximum: Int, mayFragment: Bool,

@@ -6,8 +6,8 @@ import Testing
 import Tunnel
 import Wire
 
-typealias SimulatedClient = ClientTunnel<WatchedEngine, SimulatedHost>
-typealias SimulatedServer = ServerTunnel<WatchedEngine, CookieKey, SimulatedHost>
+typealias SimulatedClient = ClientGroup<WatchedEngine, SimulatedHost>
+typealias SimulatedServer = ServerGroup<WatchedEngine, CookieKey, SimulatedHost>
 
 /// What came to a tunnel, for the balance of what became of it.
 struct Arrivals {
@@ -101,10 +101,10 @@ final class ClientNode {
     }
 
     /// Sum of what it has carried and dropped.
-    var counters: TunnelCounters { total(tunnel.counters, tunnel.snapshots()) }
+    var counters: TunnelCounters { tunnel.counters() }
 
     /// How many handshakes it has completed.
-    var handshakes: UInt64 { tunnel.counters.handshakes }
+    var handshakes: UInt64 { tunnel.counters().handshakes }
 
     /// Ends the process without a word and starts it anew; its sockets get the ports that `firstPort` begins.
     func restart(firstPort: UInt16) {
@@ -117,13 +117,13 @@ final class ClientNode {
 
     func handleTimeout() {
         if let deadline = tunnel.deadline, deadline <= simulation.now { perform { $0.handleTimeout(now: $1) } }
-        events += tunnel.takeEvents()
+        events += tunnel.takeEvents().map(\.event)
     }
 
     func check(balance: Bool = true, _ sourceLocation: SourceLocation) {
-        events += tunnel.takeEvents()
+        events += tunnel.takeEvents().map(\.event)
         for engine in box.engines { #expect(engine.ledger.reused == [], sourceLocation: sourceLocation) }
-        if balance { arrivals.check(tunnel.counters, "client", sourceLocation) }
+        if balance { arrivals.check(tunnel.counters(), "client", sourceLocation) }
     }
 
     /// Ends every association in order.
@@ -161,8 +161,12 @@ final class ClientNode {
         _ options: Options, _ host: SimulatedHost, _ context: HandshakeContext, _ box: EngineBox
     ) -> SimulatedClient {
         SimulatedClient(
-            target: options.target, limits: options.limits, policy: options.policy, access: options.access,
-            path: options.path, output: host, seed: options.seed
+            [
+                GroupMember(
+                    target: options.target, limits: options.limits, access: options.access,
+                    oversize: options.path.oversize)
+            ],
+            policy: options.policy, path: options.path.settings, output: host, seed: options.seed
         ) { datagramSize in
             // Where the server gives no tickets there is never a session.
             box.keep(
@@ -223,7 +227,7 @@ final class ServerNode {
     }
 
     /// Sum of what it has carried and dropped.
-    var counters: TunnelCounters { total(tunnel.counters, tunnel.snapshots()) }
+    var counters: TunnelCounters { tunnel.counters() }
 
     /// Ends the process without a word and starts it anew.
     func restart() throws {
@@ -235,17 +239,17 @@ final class ServerNode {
 
     func handleTimeout() {
         if let deadline = tunnel.deadline, deadline <= simulation.now { perform { $0.handleTimeout(now: $1) } }
-        events += tunnel.takeEvents()
+        events += tunnel.takeEvents().map(\.event)
     }
 
     func check(balance: Bool = true, _ sourceLocation: SourceLocation) {
-        events += tunnel.takeEvents()
+        events += tunnel.takeEvents().map(\.event)
         for engine in box.engines { #expect(engine.ledger.reused == [], sourceLocation: sourceLocation) }
         #expect(target.damaged == 0, sourceLocation: sourceLocation)
         for deliveries in target.received.values {
             #expect(deliveries.repeated == 0 && deliveries.damaged == 0, sourceLocation: sourceLocation)
         }
-        if balance { arrivals.check(tunnel.counters, "server", sourceLocation) }
+        if balance { arrivals.check(tunnel.counters(), "server", sourceLocation) }
     }
 
     /// Ends every association in order.
@@ -281,8 +285,13 @@ final class ServerNode {
         now: Instant
     ) throws -> SimulatedServer {
         SimulatedServer(
-            target: .endpoint(target), limits: options.limits, access: options.access, path: options.path,
-            cookieExchange: options.cookieExchange, firstKey: try CookieKey(), output: host, now: now,
+            [
+                GroupMember(
+                    target: .endpoint(target), limits: options.limits, access: options.access,
+                    oversize: options.path.oversize)
+            ],
+            path: options.path.settings, cookieExchange: options.cookieExchange, firstKey: try CookieKey(),
+            output: host, now: now,
             makeKey: { try? CookieKey() },
             makeEngine: { datagramSize in
                 box.keep(
@@ -305,13 +314,8 @@ private final class EngineBox {
     }
 }
 
-/// What ended associations and living ones have carried together.
-private func total(_ counters: TunnelCounters, _ snapshots: [AssociationSnapshot]) -> TunnelCounters {
-    snapshots.reduce(into: counters) { sum, snapshot in
-        sum.datagramsIn += snapshot.counters.datagramsIn
-        sum.datagramsOut += snapshot.counters.datagramsOut
-        sum.bytesIn += snapshot.counters.bytesIn
-        sum.bytesOut += snapshot.counters.bytesOut
-        sum.drops.add(snapshot.counters.drops)
-    }
+/// How a tunnel watches its path, and what it does with what is too large for it.
+struct TunnelPath {
+    var settings = PathSettings()
+    var oversize = OversizePolicy.fragment
 }

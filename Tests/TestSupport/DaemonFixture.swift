@@ -12,9 +12,11 @@ public final class DaemonFixture: Sendable {
     public let control: ControlSocket
 
     /// Writes a config of a `[daemon]` section, with whatever `settings` adds to it, and `config`; starts the daemon and
-    /// waits until it says that it is ready.
+    /// waits until it says that it is ready. Most tests are about associations, of which each flow has its own only without
+    /// `sharing`: it is what each tunnel gets.
     public init(
-        _ config: String, settings: String = "workers = 1", in directory: TemporaryDirectory? = nil,
+        _ config: String, settings: String = "workers = 1", sharing: String = "never",
+        in directory: TemporaryDirectory? = nil,
         environment: [String: String] = [:], file: StaticString = #fileID, line: UInt = #line
     ) async throws {
         let directory = try directory ?? TemporaryDirectory()
@@ -26,7 +28,7 @@ public final class DaemonFixture: Sendable {
             log_format = "text"
             \(settings)
 
-            \(config)
+            \(config.replacingOccurrences(of: "[[tunnel]]\n", with: "[[tunnel]]\nsharing = \"\(sharing)\"\n"))
             """, "culvert.toml")
         let program = try Program([Program.built("culvert"), "run", "--config", path], environment: environment)
         let control = ControlSocket(path: socket)

@@ -8,6 +8,7 @@ import Wire
 final class FakeOutput: DatagramOutput {
     struct Shared: Equatable {
         var flow: FlowID?
+        var listener = 0
         var destination: Endpoint
         var source: IPAddress
         var bytes: [UInt8]
@@ -43,14 +44,14 @@ final class FakeOutput: DatagramOutput {
     }
 
     func sendShared(
-        _ flow: FlowID?, to destination: Endpoint, from source: IPAddress, maximum: Int, mayFragment: Bool,
-        write: (inout MutableRawSpan) -> Int?
+        _ flow: FlowID?, listener: Int, to destination: Endpoint, from source: IPAddress, maximum: Int,
+        mayFragment: Bool, write: (inout MutableRawSpan) -> Int?
     ) {
         guard let bytes = written(maximum, write) else { return }
-        shared.append(Shared(flow: flow, destination: destination, source: source, bytes: bytes))
+        shared.append(Shared(flow: flow, listener: listener, destination: destination, source: source, bytes: bytes))
     }
 
-    func resolve() { resolutions += 1 }
+    func resolve(_ member: Int) { resolutions += 1 }
 
     /// Everything that has left through flows' own sockets since the last call.
     func takeSent() -> [[UInt8]] {
@@ -79,12 +80,18 @@ func summary(_ event: TunnelEvent) -> String {
     case .established: "established"
     case .handshakeFailed(_, let failure, _): "failed \(failure.reason)"
     case .refused: "refused"
-    case .ended(_, _, let end): "ended \(end)"
+    case .ended(_, _, let end, _): "ended \(end)"
     case .unresolved(let name, _): "unresolved \(name)"
     case .oversize(_, let count, _): "oversize \(count)"
     case .pathMTUChanged(_, let path, _, _): "path MTU \(path.current)"
     case .expired(let key): "expired \(key.port)"
     case .limit(let limit, let evicted): "\(limit.rawValue) \(evicted.map { "\($0.port)" } ?? "-")"
     case .noSocket: "no socket"
+    case .cannotShare: "cannot share"
+    case .rekeyed: "rekeyed"
+    case .plainMode: "plain mode"
+    case .serviceRefused(let service, let reason): "service \(service) refused: \(reason)"
+    case .serviceAccepted(let service): "service \(service) accepted"
+    case .serviceDenied(_, _, let service, let reason): "service \(service) denied: \(reason)"
     }
 }

@@ -33,12 +33,14 @@ private struct NaiveTable {
     }
 }
 
+private let queues = [FlowTable<Endpoint, Int>.Queue.handshaking, .shared]
+
 @Suite struct FlowTableTests {
     private func key(_ number: Int) -> Endpoint { Endpoint(address: .loopbackIPv4, port: UInt16(number)) }
 
     @Test(arguments: 1...4 as ClosedRange<UInt64>) func `it is a naive table, only quicker`(seed: UInt64) throws {
         var random = SplitMix64(seed: seed)
-        var table = FlowTable(vacant: -1, granularity: .seconds(1))
+        var table = FlowTable<Endpoint, Int>(vacant: -1, members: 0, granularity: .seconds(1))
         var model = NaiveTable()
         var dead: [FlowID] = []
         var now = Instant.at(0)
@@ -49,9 +51,10 @@ private struct NaiveTable {
             let known = model.find(key)
             try #require(index.map { table.id($0) } == known?.id)
             guard let index, let known else {
-                let queue = FlowTable<Int>.Queue(rawValue: Int.random(in: 0...1, using: &random)) ?? .settled
+                let number = Int.random(in: 0...1, using: &random)
+                let queue = queues[number]
                 let new = table.insert(key, step, in: queue, now: now)
-                model.queues[queue.rawValue].append(.init(id: table.id(new), key: key, content: step, touchedAt: now))
+                model.queues[number].append(.init(id: table.id(new), key: key, content: step, touchedAt: now))
                 continue
             }
             try #require(table[index] == known.content && table.key(index) == key)
@@ -67,22 +70,23 @@ private struct NaiveTable {
                     model.queues[queue].append(flow)
                 }
             case 2:
-                let queue = FlowTable<Int>.Queue(rawValue: Int.random(in: 0...1, using: &random)) ?? .settled
+                let number = Int.random(in: 0...1, using: &random)
+                let queue = queues[number]
                 table.move(index, to: queue, now: now)
                 if var (flow, _) = model.take(known.id) {
                     flow.touchedAt = now
-                    model.queues[queue.rawValue].append(flow)
+                    model.queues[number].append(flow)
                 }
             default:
                 table[index] = step
                 model.set(known.id, step)
             }
-            for queue in [FlowTable<Int>.Queue.handshaking, .settled] {
+            for (number, queue) in queues.enumerated() {
                 let oldest = table.oldest(in: queue)
-                let expected = model.queues[queue.rawValue].first
+                let expected = model.queues[number].first
                 try #require(oldest.map { table.id($0.index) } == expected?.id)
                 try #require(oldest?.touchedAt == expected?.touchedAt)
-                try #require(table.count(in: queue) == model.queues[queue.rawValue].count)
+                try #require(table.count(in: queue) == model.queues[number].count)
             }
             try #require(table.count == model.queues.joined().count)
             if step.isMultiple(of: 50) {
@@ -94,14 +98,14 @@ private struct NaiveTable {
     }
 
     @Test func `a place is given away again under another generation`() {
-        var table = FlowTable(vacant: 0, granularity: .zero)
-        let first = table.insert(key(1), 1, in: .settled, now: .at(0))
+        var table = FlowTable<Endpoint, Int>(vacant: 0, members: 0, granularity: .zero)
+        let first = table.insert(key(1), 1, in: .shared, now: .at(0))
         let firstID = table.id(first)
         #expect(table.index(of: key(1)) == first)
         table.remove(first)
         // The last hit must not answer for the flow that is gone.
         #expect(table.index(of: key(1)) == nil)
-        let second = table.insert(key(2), 2, in: .settled, now: .at(0))
+        let second = table.insert(key(2), 2, in: .shared, now: .at(0))
         #expect(second == first)
         #expect(table.index(of: firstID) == nil)
         #expect(table.index(of: table.id(second)) == second)
@@ -110,7 +114,7 @@ private struct NaiveTable {
     }
 
     @Test func `an id from anywhere is no trap`() {
-        let table = FlowTable(vacant: 0, granularity: .zero)
+        let table = FlowTable<Endpoint, Int>(vacant: 0, members: 0, granularity: .zero)
         for index in [Int32.min, -1, 0, 5, .max] {
             #expect(table.index(of: FlowID(index: index, generation: 0)) == nil)
         }
@@ -118,12 +122,12 @@ private struct NaiveTable {
 
     @Test func `what a removed flow held is let go`() {
         final class Held {}
-        var table = FlowTable<Held?>(vacant: nil, granularity: .zero)
+        var table = FlowTable<Endpoint, Held?>(vacant: nil, members: 0, granularity: .zero)
         weak var held: Held?
         do {
             let object = Held()
             held = object
-            let index = table.insert(key(1), object, in: .settled, now: .at(0))
+            let index = table.insert(key(1), object, in: .shared, now: .at(0))
             table.remove(index)
         }
         #expect(held == nil)

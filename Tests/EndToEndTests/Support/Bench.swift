@@ -21,7 +21,9 @@ final class Bench: Sendable {
     /// runs unless `daemon` says otherwise.
     @discardableResult
     func configure(
-        _ name: String, identity: String? = nil, authority: String = "ca", daemon: String = "", tunnels: String
+        _ name: String, identity: String? = nil, authority: String = "ca", daemon: String = "",
+        sharing: String = "never",
+        tunnels: String
     ) throws -> String {
         let identity = identity ?? (name.hasPrefix("server") ? "server" : "client")
         return try directory.write(
@@ -36,7 +38,7 @@ final class Bench: Sendable {
             private_key = "\(keys.path("\(identity).key"))"
             [trust.default]
             ca = "\(keys.path("\(authority).crt"))"
-            \(tunnels)
+            \(tunnels.replacingOccurrences(of: "[[tunnel]]\n", with: "[[tunnel]]\nsharing = \"\(sharing)\"\n"))
             """, "\(name).toml")
     }
 

@@ -4,11 +4,11 @@ import Wire
 
 @testable import Tunnel
 
-/// A server's tunnel with fake engines, keys and sockets.
+/// A server's group with fake engines, keys and sockets.
 private final class Subject {
     let output = FakeOutput()
     private(set) var engines: [FakeEngine] = []
-    private(set) var tunnel: ServerTunnel<FakeEngine, FakeKey, FakeOutput>!
+    private(set) var group: ServerGroup<FakeEngine, FakeKey, FakeOutput>!
     var now = Instant.at(0)
 
     init(
@@ -16,9 +16,9 @@ private final class Subject {
         limits: TunnelLimits = TunnelLimits(), access: AccessList = AccessList(), cookieExchange: Bool = true,
         engines mayMake: Int = 1000
     ) {
-        tunnel = ServerTunnel(
-            target: target, limits: limits, access: access, cookieExchange: cookieExchange, firstKey: FakeKey(1),
-            output: output, now: .at(0), makeKey: { FakeKey(2) }
+        group = ServerGroup(
+            [GroupMember(target: target, limits: limits, access: access)], cookieExchange: cookieExchange,
+            firstKey: FakeKey(1), output: output, now: .at(0), makeKey: { FakeKey(2) }
         ) { [unowned self] size in
             guard engines.count < mayMake else { return nil }
             // Each engine its own key, so that no record of one association passes for one of another.
@@ -31,7 +31,7 @@ private final class Subject {
 
     func peer(_ datagrams: [UInt8]..., from port: UInt16 = 1, to local: IPAddress = .loopbackIPv4) {
         for var datagram in datagrams {
-            datagram.withMutableBytes { tunnel.handlePeer(&$0, from: sender(port), to: local, now: now) }
+            datagram.withMutableBytes { group.handlePeer(&$0, from: sender(port), to: local, now: now) }
         }
     }
 
@@ -47,23 +47,23 @@ private final class Subject {
         peer(hello(port, random: random), FakePeer.handshake(20, sequence: 9), from: port)
     }
 
-    func target(_ bytes: [UInt8], _ flow: FlowID) { tunnel.handleTarget(bytes.bytes, flow: flow, now: now) }
+    func target(_ bytes: [UInt8], _ flow: FlowID) { group.handleTarget(bytes.bytes, flow: flow, now: now) }
 
-    func events() -> [String] { tunnel.takeEvents().map(summary) }
+    func events() -> [String] { group.takeEvents().map { summary($0.event) } }
 
-    var ports: Set<UInt16> { Set(tunnel.snapshots().compactMap(\.peer?.port)) }
+    var ports: Set<UInt16> { Set(group.snapshots().page.compactMap(\.peer?.port)) }
 
-    subscript(reason: DropReason) -> UInt64 { tunnel.counters.drops[reason] }
+    subscript(reason: DropReason) -> UInt64 { group.counters().drops[reason] }
 }
 
-@Suite struct ServerTunnelTests {
+@Suite struct ServerGroupTests {
     @Test func `a first hello costs nothing but an answer`() {
         let subject = Subject()
         for port in 1...500 as ClosedRange<UInt16> { subject.peer(FakePeer.hello(), from: port) }
         let answers = subject.output.takeShared()
         #expect(answers.count == 500)
         #expect(answers.allSatisfy { $0.flow == nil && $0.bytes.count == 60 && $0.source == .loopbackIPv4 })
-        #expect(subject.engines.isEmpty && subject.tunnel.flowCount == 0 && subject.tunnel.deadline == nil)
+        #expect(subject.engines.isEmpty && subject.group.flowCount == 0 && subject.group.deadline == nil)
     }
 
     @Test func `allow_from is asked before any state, and before any answer`() throws {
@@ -81,7 +81,7 @@ private final class Subject {
         #expect(subject[.cookie] == 1)
         subject.peer(Array(FakePeer.hello().dropLast()), from: 9)
         #expect(subject[.malformed] == 1)
-        #expect(subject.output.shared.isEmpty && subject.tunnel.flowCount == 0)
+        #expect(subject.output.shared.isEmpty && subject.group.flowCount == 0)
     }
 
     @Test func `data flows both ways, each peer through a socket of its own`() throws {
@@ -136,7 +136,7 @@ private final class Subject {
         subject.peer(FakePeer.sealed([2], sequence: 2))
         #expect(subject.output.sent.isEmpty && subject.output.opened.isEmpty)
         #expect(subject.events() == ["refused"])
-        #expect(subject.tunnel.flowCount == 0)
+        #expect(subject.group.flowCount == 0)
         #expect(subject[.closed] == 1 && subject[.noAssociation] == 1)
     }
 
@@ -146,11 +146,11 @@ private final class Subject {
         subject.peer(hello, hello, hello)
         #expect(subject.engines.count == 1 && subject.engines[0].received.count == 3)
         subject.peer(subject.hello(random: 8))
-        #expect(subject.engines.count == 2 && subject.tunnel.flowCount == 1)
+        #expect(subject.engines.count == 2 && subject.group.flowCount == 1)
         subject.peer(FakePeer.handshake(20, sequence: 9))
         #expect(subject.engines[0].received.count == 3 && subject.engines[1].received.count == 2)
         #expect(subject.events() == ["established"])
-        #expect(subject.tunnel.counters.failedHandshakes == 1)
+        #expect(subject.group.counters().failedHandshakes == 1)
     }
 
     @Test func `a later fragment of a hello reaches the handshake that its first one began, and no other`() {
@@ -183,8 +183,8 @@ private final class Subject {
         subject.target([9], flow)
         #expect(subject.output.takeShared().last?.bytes == FakePeer.sealed([9], sequence: 1, key: 2))
         // The same socket, so that the application sees no change.
-        #expect(subject.output.opened.count == 1 && subject.tunnel.flowCount == 1)
-        #expect(subject.tunnel.counters.datagramsIn == 1 && subject.tunnel.counters.handshakes == 2)
+        #expect(subject.output.opened.count == 1 && subject.group.flowCount == 1)
+        #expect(subject.group.counters().datagramsIn == 2 && subject.group.counters().handshakes == 2)
     }
 
     @Test func `a new handshake that fails leaves the old association alone`() {
@@ -213,7 +213,7 @@ private final class Subject {
         let subject = Subject()
         subject.establish()
         subject.peer(subject.hello(random: 8), FakePeer.sealed([1, 0], as: .alert, sequence: 1, key: 1))
-        #expect(subject.output.open.isEmpty && subject.tunnel.flowCount == 1)
+        #expect(subject.output.open.isEmpty && subject.group.flowCount == 1)
         subject.peer(FakePeer.handshake(20, sequence: 9), FakePeer.sealed([2], sequence: 1, key: 2))
         #expect(subject.output.takeSent() == [[2]])
         #expect(subject.events() == ["established", "ended closedByPeer", "established"])
@@ -238,7 +238,7 @@ private final class Subject {
         for port in 1...3 as ClosedRange<UInt16> { subject.peer(subject.hello(port), from: port) }
         #expect(subject.ports == [10, 2, 3])
         #expect(subject.events() == ["established", "max_handshakes 1"])
-        #expect(subject.tunnel.counters.failedHandshakes == 1)
+        #expect(subject.group.counters().failedHandshakes == 1)
         // A new one at an address that has one under way takes no room.
         subject.peer(subject.hello(2, random: 8), from: 2)
         #expect(subject.ports == [10, 2, 3])
@@ -256,7 +256,7 @@ private final class Subject {
         subject.peer(FakePeer.handshake(0, sequence: 9), from: 1)
         subject.peer(subject.hello(3, random: 8), from: 3)
         #expect(subject.engines.count == 6)
-        subject.tunnel.close()
+        subject.group.close()
         subject.peer(subject.hello(1), from: 1)
         subject.peer(subject.hello(2), from: 2)
         #expect(subject.ports == [1, 2])
@@ -281,18 +281,18 @@ private final class Subject {
     @Test func `without an engine or a socket there is no association`() {
         let engines = Subject(engines: 0)
         engines.peer(engines.hello())
-        #expect(engines[.limit] == 1 && engines.tunnel.flowCount == 0)
+        #expect(engines[.limit] == 1 && engines.group.flowCount == 0)
         let sockets = Subject()
         sockets.output.refusesSockets = true
         sockets.establish()
-        #expect(sockets.events() == ["no socket"] && sockets.tunnel.flowCount == 0)
+        #expect(sockets.events() == ["no socket"] && sockets.group.flowCount == 0)
         let names = Subject(target: .name("radius"))
         #expect(names.output.resolutions == 1)
         names.establish()
-        #expect(names.tunnel.flowCount == 0)
-        names.tunnel.handleAddresses([])
-        names.tunnel.handleAddresses([sender(99)])
-        names.tunnel.handleAddresses([])
+        #expect(names.group.flowCount == 0)
+        names.group.handleAddresses([])
+        names.group.handleAddresses([sender(99)])
+        names.group.handleAddresses([])
         names.establish(1, random: 9)
         #expect(names.output.opened == [sender(99)])
         #expect(names.events() == ["unresolved radius", "unresolved radius", "established"])
@@ -303,15 +303,15 @@ private final class Subject {
         subject.establish(1)
         subject.peer(subject.hello(2), from: 2)
         subject.now = .at(29)
-        subject.tunnel.handleTimeout(now: subject.now)
+        subject.group.handleTimeout(now: subject.now)
         #expect(subject.ports == [1, 2])
-        #expect(subject.tunnel.deadline == .at(30))
-        subject.tunnel.handleTimeout(now: .at(30))
+        #expect(subject.group.deadline == .at(30))
+        subject.group.handleTimeout(now: .at(30))
         #expect(subject.ports == [2] && subject.output.open.isEmpty)
         #expect(subject.output.shared.last?.bytes == FakePeer.sealed([1, 0], as: .alert, sequence: 1))
-        #expect(subject.tunnel.deadline == .at(64))
-        subject.tunnel.handleTimeout(now: .at(64))
-        #expect(subject.ports.isEmpty && subject.tunnel.deadline == nil)
+        #expect(subject.group.deadline == .at(64))
+        subject.group.handleTimeout(now: .at(64))
+        #expect(subject.ports.isEmpty && subject.group.deadline == nil)
         #expect(subject.events() == ["established", "expired 1", "failed timeout"])
     }
 
@@ -320,9 +320,9 @@ private final class Subject {
         for port in 1...3 as ClosedRange<UInt16> { subject.establish(port) }
         subject.peer(subject.hello(4), from: 4)
         _ = subject.output.takeShared()
-        subject.tunnel.close()
+        subject.group.close()
         #expect(subject.output.takeShared().map(\.destination.port).sorted() == [1, 2, 3])
-        #expect(subject.tunnel.flowCount == 0 && subject.output.open.isEmpty)
+        #expect(subject.group.flowCount == 0 && subject.output.open.isEmpty)
     }
 
     @Test func `random datagrams from a known address never do anything but count`() {

@@ -4,11 +4,11 @@ import Wire
 
 @testable import Tunnel
 
-/// A client's tunnel with fake engines and sockets.
+/// A client's group with fake engines and sockets.
 private final class Subject {
     let output = FakeOutput()
     private(set) var engines: [FakeEngine] = []
-    private(set) var tunnel: ClientTunnel<FakeEngine, FakeOutput>!
+    private(set) var group: ClientGroup<FakeEngine, FakeOutput>!
     var now = Instant.at(0)
 
     init(
@@ -16,8 +16,9 @@ private final class Subject {
         limits: TunnelLimits = TunnelLimits(), access: AccessList = AccessList(),
         engines mayMake: Int = 1000, _ prepare: @escaping (FakeEngine) -> Void = { _ in }
     ) {
-        tunnel = ClientTunnel(
-            target: target, limits: limits, policy: ReconnectPolicy(), access: access, output: output, seed: 1
+        group = ClientGroup(
+            [GroupMember(target: target, limits: limits, access: access)], policy: ReconnectPolicy(), output: output,
+            seed: 1
         ) { [unowned self] size in
             guard engines.count < mayMake else { return nil }
             let engine = FakeEngine(datagramSize: size)
@@ -28,7 +29,7 @@ private final class Subject {
     }
 
     func local(_ bytes: [UInt8], from port: UInt16 = 1, to address: IPAddress = .loopbackIPv4) {
-        tunnel.handleLocal(bytes.bytes, from: sender(port), to: address, now: now)
+        group.handleLocal(bytes.bytes, from: sender(port), to: address, now: now)
     }
 
     /// What comes to the own socket of a sender's flow.
@@ -38,7 +39,7 @@ private final class Subject {
             return
         }
         for var datagram in datagrams {
-            datagram.withMutableBytes { tunnel.handleRemote(&$0, flow: flow, now: now) }
+            datagram.withMutableBytes { group.handleRemote(&$0, flow: flow, now: now) }
         }
     }
 
@@ -54,30 +55,30 @@ private final class Subject {
 
     var flows: [UInt16: FlowID] = [:]
 
-    func events() -> [String] { tunnel.takeEvents().map(summary) }
+    func events() -> [String] { group.takeEvents().map { summary($0.event) } }
 
     func state(_ port: UInt16 = 1) -> AssociationSnapshot.State? {
-        tunnel.snapshots().first { $0.sender == sender(port) }?.state
+        group.snapshots().page.first { $0.sender == sender(port) }?.state
     }
 
     /// Lets time pass, deadline by deadline.
     func pass(_ duration: Duration) {
         let end = now + duration
         for _ in 0..<1000 {
-            guard let deadline = tunnel.deadline, deadline <= end else { break }
+            guard let deadline = group.deadline, deadline <= end else { break }
             now = max(now, deadline)
             for engine in engines { engine.retransmission = engine.retransmission.map { _ in .zero } }
-            tunnel.handleTimeout(now: now)
+            group.handleTimeout(now: now)
         }
         now = end
     }
 
-    subscript(reason: DropReason) -> UInt64 { tunnel.counters.drops[reason] }
+    subscript(reason: DropReason) -> UInt64 { group.counters().drops[reason] }
 }
 
 private let remotes = (1...3).map { Endpoint(address: IPAddress(ipv4: 0xc000_0200 + $0), port: 6514) }
 
-@Suite struct ClientTunnelTests {
+@Suite struct ClientGroupTests {
     @Test func `what waits for the handshake follows it in order`() {
         let subject = Subject()
         for byte in 0..<5 as Range<UInt8> { subject.local([byte]) }
@@ -90,7 +91,7 @@ private let remotes = (1...3).map { Endpoint(address: IPAddress(ipv4: 0xc000_020
         #expect(subject.output.takeSent() == [FakePeer.sealed([9], sequence: 6)])
         #expect(subject.events() == ["established"])
         #expect(subject.state() == .established)
-        #expect(subject.tunnel.counters.handshakes == 1)
+        #expect(subject.group.counters().handshakes == 1)
         #expect(subject.output.strays == 0)
     }
 
@@ -109,7 +110,7 @@ private let remotes = (1...3).map { Endpoint(address: IPAddress(ipv4: 0xc000_020
         let large = [UInt8](repeating: 0, count: 16_384)
         for port in 1...140 as ClosedRange<UInt16> { for _ in 0..<8 { subject.local(large, from: port) } }
         #expect(subject[.queueFull] == 140 * 8 - 1024)
-        subject.tunnel.close()
+        subject.group.close()
         #expect(subject[.closed] == 1024)
         subject.local(large)
         #expect(subject[.queueFull] == 140 * 8 - 1024)
@@ -139,9 +140,9 @@ private let remotes = (1...3).map { Endpoint(address: IPAddress(ipv4: 0xc000_020
         subject.now = .at(61)
         subject.local(large)
         #expect(subject.events() == ["oversize 65507"])
-        #expect(subject.tunnel.snapshots().first?.counters.drops[.oversize] == 4)
+        #expect(subject.group.snapshots().page.first?.counters.drops[.oversize] == 4)
         subject.local([UInt8](repeating: 0, count: 16_384))
-        #expect(subject.tunnel.snapshots().first?.counters.datagramsOut == 2)
+        #expect(subject.group.snapshots().page.first?.counters.datagramsOut == 2)
     }
 
     @Test func `a datagram for a flow that is gone is counted`() {
@@ -149,7 +150,7 @@ private let remotes = (1...3).map { Endpoint(address: IPAddress(ipv4: 0xc000_020
         subject.establish()
         var datagram = FakePeer.sealed([7], sequence: 1)
         for id in [FlowID(index: 0, generation: 9), FlowID(index: 5, generation: 0), FlowID(index: -1, generation: 0)] {
-            datagram.withMutableBytes { subject.tunnel.handleRemote(&$0, flow: id, now: .at(0)) }
+            datagram.withMutableBytes { subject.group.handleRemote(&$0, flow: id, now: .at(0)) }
         }
         #expect(subject[.noAssociation] == 3)
         #expect(subject.output.shared.isEmpty)
@@ -170,7 +171,7 @@ private let remotes = (1...3).map { Endpoint(address: IPAddress(ipv4: 0xc000_020
         subject.local([1], from: 1)
         subject.now = .at(10.5)
         subject.local([1], from: 3)
-        #expect(subject.tunnel.flowCount == 2)
+        #expect(subject.group.flowCount == 2)
         #expect(subject.state(1) != nil && subject.state(2) == nil && subject.state(3) != nil)
         // The one that gave way has said goodbye.
         #expect(subject.output.sent.contains { $0.bytes[0] == 21 && $0.flow == subject.flows[2] })
@@ -187,14 +188,14 @@ private let remotes = (1...3).map { Endpoint(address: IPAddress(ipv4: 0xc000_020
         subject.remote(FakePeer.sealed([7], sequence: 1))
         _ = subject.output.takeSent()
         subject.pass(.seconds(29))
-        #expect(subject.tunnel.flowCount == 1)
+        #expect(subject.group.flowCount == 1)
         subject.pass(.seconds(2))
-        #expect(subject.tunnel.flowCount == 0)
+        #expect(subject.group.flowCount == 0)
         #expect(subject.output.takeSent() == [FakePeer.sealed([1, 0], as: .alert, sequence: 2)])
         #expect(subject.output.open.isEmpty)
         #expect(subject.events() == ["established", "expired 1"])
-        #expect(subject.tunnel.counters.datagramsIn == 1)
-        #expect(subject.tunnel.deadline == nil)
+        #expect(subject.group.counters().datagramsIn == 1)
+        #expect(subject.group.deadline == nil)
     }
 
     @Test func `close says goodbye everywhere and forgets everything`() {
@@ -203,15 +204,15 @@ private let remotes = (1...3).map { Endpoint(address: IPAddress(ipv4: 0xc000_020
         subject.establish(2)
         subject.local([1, 2], from: 3)
         _ = subject.output.takeSent()
-        subject.tunnel.close()
+        subject.group.close()
         #expect(
             subject.output.takeSent()
                 == [UInt8](repeating: 0, count: 2).map { _ in
                     FakePeer.sealed([1, 0], as: .alert, sequence: 2)
                 })
-        #expect(subject.tunnel.flowCount == 0 && subject.output.open.isEmpty)
+        #expect(subject.group.flowCount == 0 && subject.output.open.isEmpty)
         #expect(subject[.closed] == 1)
-        #expect(subject.tunnel.counters.datagramsOut == 2)
+        #expect(subject.group.counters().datagramsOut == 2)
     }
 
     // MARK: Reconnecting
@@ -222,7 +223,7 @@ private let remotes = (1...3).map { Endpoint(address: IPAddress(ipv4: 0xc000_020
         subject.pass(.seconds(1000))
         // 64 s for each attempt, and waits of 1 to 60 s between.
         #expect((8...13).contains(subject.engines.count))
-        #expect(subject.tunnel.counters.failedHandshakes >= 7)
+        #expect(subject.group.counters().failedHandshakes >= 7)
         #expect(subject.events().allSatisfy { $0 == "failed timeout" })
         #expect(subject.output.strays == 0)
     }
@@ -236,7 +237,7 @@ private let remotes = (1...3).map { Endpoint(address: IPAddress(ipv4: 0xc000_020
         #expect(subject.output.open.isEmpty)
         subject.now = .at(0.99)
         subject.local([2])
-        subject.tunnel.handleTimeout(now: subject.now)
+        subject.group.handleTimeout(now: subject.now)
         #expect(subject.engines.count == 1)
         subject.pass(.seconds(2))
         #expect(subject.engines.count == 2)
@@ -248,14 +249,14 @@ private let remotes = (1...3).map { Endpoint(address: IPAddress(ipv4: 0xc000_020
     @Test func `what fails at once is not tried for ever in one breath`() {
         let clock = Subject { $0.startProgress = .failed(HandshakeFailure(.clockStep, detail: "set")) }
         clock.local([1])
-        clock.tunnel.handleTimeout(now: .at(0))
-        clock.tunnel.handleTimeout(now: .at(0.5))
+        clock.group.handleTimeout(now: .at(0))
+        clock.group.handleTimeout(now: .at(0.5))
         #expect(clock.engines.count <= 3)
 
         let sockets = Subject()
         sockets.output.refusesSockets = true
         sockets.local([1])
-        sockets.tunnel.handleTimeout(now: .at(0.5))
+        sockets.group.handleTimeout(now: .at(0.5))
         #expect(sockets.events() == ["no socket"] && sockets.state() == .waiting)
 
         let engines = Subject(engines: 0)
@@ -306,16 +307,16 @@ private let remotes = (1...3).map { Endpoint(address: IPAddress(ipv4: 0xc000_020
         #expect(subject.output.takeSent() == [FakePeer.sealed([2, 49], as: .alert, sequence: 1)])
         #expect(subject.output.shared.isEmpty && subject.output.open.isEmpty)
         #expect(subject.state() == .waiting)
-        #expect(subject.tunnel.counters.handshakes == 0)
+        #expect(subject.group.counters().handshakes == 0)
     }
 
     @Test func `a send that failed is counted where it belongs`() {
         let subject = Subject()
         subject.establish()
-        subject.tunnel.handleSendFailure(subject.flows[1], .unreachable, count: 3, now: subject.now)
-        subject.tunnel.handleSendFailure(nil, .noRoom, count: 2, now: subject.now)
-        subject.tunnel.handleSendFailure(FlowID(index: 0, generation: 7), .tooLarge, count: 1, now: subject.now)
-        #expect(subject.tunnel.snapshots().first?.counters.drops[.unreachable] == 3)
+        subject.group.handleSendFailure(subject.flows[1], .unreachable, count: 3, now: subject.now)
+        subject.group.handleSendFailure(nil, .noRoom, count: 2, now: subject.now)
+        subject.group.handleSendFailure(FlowID(index: 0, generation: 7), .tooLarge, count: 1, now: subject.now)
+        #expect(subject.group.snapshots().page.first?.counters.drops[.unreachable] == 3)
         #expect(subject[.sendBuffer] == 2 && subject[.oversize] == 1)
         #expect(subject.state() == .established)
     }
@@ -328,7 +329,7 @@ private let remotes = (1...3).map { Endpoint(address: IPAddress(ipv4: 0xc000_020
         subject.local([1], from: 2)
         #expect(subject.output.resolutions == 1 && subject.engines.isEmpty)
         #expect(subject.state(1) == .resolving && subject.state(2) == .resolving)
-        subject.tunnel.handleAddresses(remotes, now: .at(0))
+        subject.group.handleAddresses(remotes, now: .at(0))
         #expect(subject.output.opened == [remotes[0], remotes[0]])
         // What is fresh is used again; what is not is resolved again.
         subject.now = .at(4.9)
@@ -344,49 +345,49 @@ private let remotes = (1...3).map { Endpoint(address: IPAddress(ipv4: 0xc000_020
         subject.local([1])
         for attempt in 1...4 {
             #expect(subject.output.resolutions == attempt)
-            subject.tunnel.handleAddresses([], now: subject.now)
+            subject.group.handleAddresses([], now: subject.now)
             #expect(subject.state() == .waiting)
             #expect(subject.events() == ["unresolved collector"])
             let before = subject.now
-            subject.now = subject.tunnel.deadline ?? subject.now
+            subject.now = subject.group.deadline ?? subject.now
             #expect(subject.now - before >= .seconds(1 << (attempt - 1)))
-            subject.tunnel.handleTimeout(now: subject.now)
+            subject.group.handleTimeout(now: subject.now)
         }
-        subject.tunnel.handleAddresses(remotes, now: subject.now)
+        subject.group.handleAddresses(remotes, now: subject.now)
         #expect(subject.output.opened == [remotes[0]])
     }
 
     @Test func `addresses that were good once are used where there are no new ones`() {
         let subject = Subject(target: .name("collector"))
         subject.local([1], from: 1)
-        subject.tunnel.handleAddresses([remotes[1]], now: .at(0))
+        subject.group.handleAddresses([remotes[1]], now: .at(0))
         subject.now = .at(60)
         subject.local([1], from: 2)
-        subject.tunnel.handleAddresses([], now: subject.now)
+        subject.group.handleAddresses([], now: subject.now)
         #expect(subject.output.opened == [remotes[1], remotes[1]])
     }
 
     @Test func `an answer for a flow that is gone is no trap`() {
         let subject = Subject(target: .name("collector"))
         subject.local([1])
-        subject.tunnel.close()
-        subject.tunnel.handleAddresses(remotes, now: .at(0))
+        subject.group.close()
+        subject.group.handleAddresses(remotes, now: .at(0))
         #expect(subject.output.opened.isEmpty)
     }
 
     @Test func `all addresses are tried in turn, at once, before there is a wait`() {
         let subject = Subject(target: .name("collector"), limits: TunnelLimits(flowTimeout: .seconds(10_000)))
         subject.local([1])
-        subject.tunnel.handleAddresses(remotes, now: .at(0))
+        subject.group.handleAddresses(remotes, now: .at(0))
         var waits: [Duration] = []
         for _ in 0..<6 {
             subject.remote(FakePeer.handshake(0, sequence: 0))
             let before = subject.now
-            while subject.output.open.isEmpty, let deadline = subject.tunnel.deadline {
+            while subject.output.open.isEmpty, let deadline = subject.group.deadline {
                 subject.now = deadline
                 let resolutions = subject.output.resolutions
-                subject.tunnel.handleTimeout(now: deadline)
-                if subject.output.resolutions > resolutions { subject.tunnel.handleAddresses(remotes, now: deadline) }
+                subject.group.handleTimeout(now: deadline)
+                if subject.output.resolutions > resolutions { subject.group.handleAddresses(remotes, now: deadline) }
             }
             waits.append(subject.now - before)
         }
@@ -399,7 +400,7 @@ private let remotes = (1...3).map { Endpoint(address: IPAddress(ipv4: 0xc000_020
     @Test func `the address that worked is the first to be tried again`() {
         let subject = Subject(target: .name("collector"))
         subject.local([1])
-        subject.tunnel.handleAddresses(remotes, now: .at(0))
+        subject.group.handleAddresses(remotes, now: .at(0))
         subject.remote(FakePeer.handshake(0, sequence: 0))
         subject.pass(.milliseconds(2))
         subject.remote(FakePeer.handshake(20, sequence: 0), FakePeer.sealed([7], sequence: 1))
@@ -411,11 +412,11 @@ private let remotes = (1...3).map { Endpoint(address: IPAddress(ipv4: 0xc000_020
     @Test func `with other addresses to try, a silent one is given up after 15 seconds`() {
         let subject = Subject(target: .name("collector"))
         subject.local([1])
-        subject.tunnel.handleAddresses(remotes, now: .at(0))
+        subject.group.handleAddresses(remotes, now: .at(0))
         subject.pass(.seconds(14))
         #expect(subject.output.opened == [remotes[0]])
         subject.pass(.seconds(2))
-        subject.tunnel.handleAddresses(remotes, now: subject.now)
+        subject.group.handleAddresses(remotes, now: subject.now)
         #expect(subject.output.opened == [remotes[0], remotes[1]])
     }
 }

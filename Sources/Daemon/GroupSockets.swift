@@ -1,12 +1,12 @@
-// The sockets of one tunnel on one worker: the shared one that it listens on, and one for each flow.
+// The sockets of one group on one worker: those that its tunnels listen on, and one for whatever goes further.
 
 import Glibc
 import LinuxIO
 import Tunnel
 import Wire
 
-/// Sends a tunnel's datagrams through its worker's batch.
-final class TunnelSockets: DatagramOutput {
+/// Sends a group's datagrams through its worker's batch.
+final class GroupSockets: DatagramOutput {
     /// Datagrams in a row that the system did not send, and whose they were.
     struct Failure {
         let flow: FlowID?
@@ -14,30 +14,41 @@ final class TunnelSockets: DatagramOutput {
         let count: Int
     }
 
-    /// The socket that the tunnel listens on.
-    let shared: UDPSocket
+    /// The sockets that the group listens on: a client's one for each tunnel, a server's one for all.
+    let listeners: [UDPSocket]
 
     private let number: UInt16
     private let poller: Poller
     private let batch: SendBatch
     private let fragmentation: UDPSocket.Fragmentation
-    private let startResolving: () -> Void
+    private let startResolving: (Int) -> Void
     /// By a flow's place; the generation is of the flow that opened the socket.
     private var flowSockets: ContiguousArray<(socket: UDPSocket, generation: UInt32)?> = []
     private var failures: [Failure] = []
 
-    /// `number` is the tunnel's on its worker, `fragmentation` what holds for its flows' sockets.
+    /// `number` is the group's on its worker, `fragmentation` what holds for sockets that are no listeners.
     init(
-        number: UInt16, shared: UDPSocket, poller: Poller, batch: SendBatch,
-        fragmentation: UDPSocket.Fragmentation, startResolving: @escaping () -> Void
+        number: UInt16, listeners: [UDPSocket], poller: Poller, batch: SendBatch,
+        fragmentation: UDPSocket.Fragmentation, startResolving: @escaping (_ member: Int) -> Void
     ) throws(SystemError) {
         self.number = number
-        self.shared = shared
+        self.listeners = listeners
         self.poller = poller
         self.batch = batch
         self.fragmentation = fragmentation
         self.startResolving = startResolving
-        try poller.add(shared.descriptor, token: PollToken.shared(tunnel: number).rawValue)
+        for (listener, socket) in listeners.enumerated() {
+            let token = PollToken.listener(group: number, listener: UInt16(truncatingIfNeeded: listener))
+            try poller.add(socket.descriptor, token: token.rawValue)
+        }
+    }
+
+    /// Closes every socket.
+    func closeAll() {
+        collect()
+        for entry in flowSockets { entry?.socket.close() }
+        flowSockets = []
+        for socket in listeners { socket.close() }
     }
 
     /// The flow's own socket, if it is still that flow's.
@@ -66,7 +77,7 @@ final class TunnelSockets: DatagramOutput {
             options.pathErrors = fragmentation != .allowed
             let socket = try UDPSocket.connected(to: remote, options: options)
             try socket.setFragmentation(fragmentation)
-            try poller.add(socket.descriptor, token: PollToken.flow(flow, tunnel: number).rawValue)
+            try poller.add(socket.descriptor, token: PollToken.flow(flow, group: number).rawValue)
             while flowSockets.count <= Int(flow.index) { flowSockets.append(nil) }
             flowSockets[Int(flow.index)] = (socket, flow.generation)
             return true
@@ -98,16 +109,16 @@ final class TunnelSockets: DatagramOutput {
     }
 
     func sendShared(
-        _ flow: FlowID?, to destination: Endpoint, from source: IPAddress, maximum: Int, mayFragment: Bool,
-        write: (inout MutableRawSpan) -> Int?
+        _ flow: FlowID?, listener: Int, to destination: Endpoint, from source: IPAddress, maximum: Int,
+        mayFragment: Bool, write: (inout MutableRawSpan) -> Int?
     ) {
         batch.append(
-            on: shared, to: destination, from: source.isUnspecified ? nil : source,
+            on: listeners[listener], to: destination, from: source.isUnspecified ? nil : source,
             token: flow.map { UInt32(bitPattern: $0.index) } ?? .max, mayFragment: mayFragment, maximum: maximum,
             write: write)
     }
 
-    func resolve() { startResolving() }
+    func resolve(_ member: Int) { startResolving(member) }
 
     // MARK: Failures
 

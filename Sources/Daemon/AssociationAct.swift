@@ -1,0 +1,20 @@
+// What can be done with one association by hand.
+
+import DTLS
+import Tunnel
+
+/// What is to be done.
+enum AssociationAct: Sendable {
+    case close
+    case ping
+    case rekey
+}
+
+/// What came of it.
+enum ActOutcome: Sendable {
+    case done
+    /// The round trip of a ping, and what is known of the path.
+    case answered(Duration, AssociationSnapshot)
+    case notFound
+    case refused(String)
+}

@@ -1,0 +1,90 @@
+// What a worker tells the control plane: as much as was asked for, made on the worker's thread and read on another.
+
+import DTLS
+import Tunnel
+import Wire
+
+/// What is wanted of the workers.
+enum ReportRequest: Sendable {
+    /// Of every tunnel what it has carried, and of its associations how many there are in which state.
+    case tunnels
+    /// A part of the associations.
+    case associations(ReportPage)
+    /// A part of the flows.
+    case flows(ReportPage)
+}
+
+/// Where an association or flow stands among all of the daemon's: lists are in this order.
+struct ReportPosition: Comparable, Sendable {
+    var group: Int
+    var worker: Int
+    var serial: UInt64
+
+    static func < (left: ReportPosition, right: ReportPosition) -> Bool {
+        (left.group, left.worker, left.serial) < (right.group, right.worker, right.serial)
+    }
+}
+
+/// Which part of a list is wanted.
+struct ReportPage: Sendable {
+    /// The position after which it begins.
+    var after: ReportPosition?
+    /// The most elements that it has; each worker gives so many.
+    var limit = Int.max
+    /// The one tunnel that is wanted; nil for all.
+    var tunnel: (group: Int, member: Int)?
+}
+
+extension ReportPage {
+    /// What of a group on a worker is on the page; nil for nothing.
+    func part(of group: Int, worker: Int) -> SnapshotPage? {
+        if let tunnel, tunnel.group != group { return nil }
+        var part = SnapshotPage(limit: limit, member: tunnel?.member)
+        if let after {
+            if (after.group, after.worker) == (group, worker) { part.after = after.serial }
+            // What comes before is counted, but not shown.
+            if (after.group, after.worker) > (group, worker) { part.after = .max }
+        }
+        return part
+    }
+}
+
+/// One group on one worker.
+struct GroupReport: Sendable {
+    let group: Int
+    let worker: Int
+    let takenAt: Instant
+    var members: [MemberReport] = []
+    var associations: [AssociationSnapshot] = []
+    var flows: [FlowSnapshot] = []
+    /// How many associations or flows there are in all, on this page or not.
+    var total = 0
+}
+
+/// One tunnel on one worker.
+struct MemberReport: Sendable {
+    /// What it has carried and dropped in all.
+    var counters: TunnelCounters
+    /// Why the peer refuses its service, where it does, and since when.
+    var refusal: ServiceRefusal?
+    /// How many associations it has, or shares, in each state.
+    var states: [AssociationSnapshot.State: Int] = [:]
+    var flows = 0
+    var isShared = false
+    var heartbeatsLost: UInt64 = 0
+    var ciphers: Set<String> = []
+    /// Of some peers, who they are.
+    var identities: Set<String> = []
+    var peers = 0
+
+    /// Takes an association into account.
+    mutating func add(_ association: AssociationSnapshot, identityLimit: Int) {
+        states[association.state, default: 0] += 1
+        heartbeatsLost &+= association.heartbeat?.lost ?? 0
+        if association.isShared { isShared = true }
+        guard association.state == .established, let description = association.description else { return }
+        peers += 1
+        ciphers.insert(description.cipherSuite)
+        if identities.count < identityLimit { identities.insert("\(description.peer)") }
+    }
+}

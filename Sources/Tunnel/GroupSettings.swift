@@ -1,0 +1,80 @@
+// What a group is made of. A group is what one DTLS endpoint serves: at a client's end the tunnels that can share an
+// association with one peer, at a server's the tunnels on one listen address, which are its services.
+
+public import DTLS
+public import Wire
+
+/// One tunnel of a group.
+public struct GroupMember: Sendable {
+    /// The name asked for, or answered to, in shared mode: 1 to 63 bytes.
+    public var service: String
+    /// Server: where the service's datagrams go. Client: the peer, the same for all members.
+    public var target: ForwardTarget
+    /// Bounds and timeouts.
+    public var limits: TunnelLimits
+    /// Who may have it. Client: who the server may be beyond what its certificate proves, the same for all members.
+    public var access: AccessList
+    /// What happens to datagrams that are too large for the path.
+    public var oversize: OversizePolicy
+    /// Server: the host name, in lower case, by which a client in plain mode asks for it (RFC 6066 §3).
+    public var serverName: String?
+
+    /// Makes a member.
+    public init(
+        service: String = "", target: ForwardTarget, limits: TunnelLimits = TunnelLimits(),
+        access: AccessList = AccessList(), oversize: OversizePolicy = .fragment, serverName: String? = nil
+    ) {
+        self.service = service
+        self.target = target
+        self.limits = limits
+        self.access = access
+        self.oversize = oversize
+        self.serverName = serverName
+    }
+}
+
+/// Why, and since when, the peer does not give a service.
+public struct ServiceRefusal: Sendable {
+    /// The peer's word.
+    public var reason: CloseReason
+    /// When it was first said.
+    public var since: Instant
+}
+
+/// What comes of a wish to ping an association.
+public enum PingOutcome: Sendable {
+    /// A request has left; the answer, or nil at the association's end, is given later.
+    case sent
+    /// There is no such association.
+    case notFound
+    /// The peer takes no heartbeat requests, one is in flight, or the association is not established.
+    case refused
+}
+
+/// What comes of a wish for new keys.
+public enum RekeyOutcome: Sendable {
+    /// A handshake has begun beside the association; an event tells when its keys are in use.
+    case begun
+    /// There is no such association.
+    case notFound
+    /// The association is not established, or a handshake is on its way already.
+    case refused
+}
+
+/// Whether flows share an association.
+public enum SharingPolicy: Sendable {
+    /// Where the peer can.
+    case auto
+    /// Always; a peer that cannot is refused.
+    case always
+    /// Never.
+    case never
+}
+
+/// When a client establishes the association that it shares.
+public enum ConnectPolicy: Sendable {
+    /// At once, and anew whenever it is lost.
+    case start
+    /// When there is something to send.
+    case firstDatagram
+}

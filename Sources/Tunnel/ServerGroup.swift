@@ -1,0 +1,818 @@
+// The server side: tunnels on one listen address, on one worker. One shared socket serves all peers, told apart by address in
+// user space.
+//
+// A datagram from a peer:
+//   1. that begins with a ClientHello goes through the cookie exchange, which remembers nothing of the peer;
+//   2. a hello with a valid cookie begins an association, beside the one that the address may already have: the old one
+//      stays until the new one has authenticated (RFC 6347 §4.2.8), so that nobody can end it by a forged hello;
+//   3. anything else goes to the association of its address, or is dropped and counted.
+// An association in plain mode is one flow of one tunnel: the one that its SNI names, or the first. In shared mode it carries
+// flows of all tunnels, which are its services (ServerGroup+Carrying.swift). Each flow has a socket of its own to the target,
+// so that the application sees one source port for each of the client's.
+
+public import DTLS
+public import Wire
+
+/// The server side of a group of tunnels on one worker. It has no socket and no clock: its owner brings datagrams and time,
+/// and does what ``DatagramOutput`` and the events say.
+public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthentication, Output: DatagramOutput> {
+    /// An association, with its flow in plain mode; or a flow that an association in shared mode carries.
+    /// Small members stand behind optional ones, where they take no room of their own.
+    struct Flow {
+        var serial: UInt64 = 0
+        var association: Association<Engine>?
+        /// In shared mode.
+        var channel: SharedChannel<Engine>?
+        /// A handshake beside an established association.
+        var successor: Association<Engine>?
+        /// What the association has replaced: what the peer sent before it had the new keys may still come.
+        var predecessor: Association<Engine>?
+        var establishedAt: Instant?
+        var member: Int32 = 0
+        var armed: Instant?
+        /// The place of the association that carries the flow; -1 for an association.
+        var carrier: Int32 = -1
+        var toldOversizeAt: Instant?
+        var rekeys: UInt32 = 0
+        var localAddress = IPAddress.anyIPv6
+        /// The hello that the running handshake answers, the association's or the successor's.
+        var hello: AuthenticationTag?
+
+        init(
+            serial: UInt64 = 0, member: Int32 = 0, association: Association<Engine>? = nil,
+            localAddress: IPAddress = .anyIPv6
+        ) {
+            self.serial = serial
+            self.member = member
+            self.association = association
+            self.localAddress = localAddress
+        }
+    }
+
+    /// A tunnel's part of the group's state.
+    struct Member {
+        var settings: GroupMember
+        let service: [UInt8]
+        var address: Endpoint?
+        var askedAt: Instant?
+        /// Drops and what flows have carried that belong to no association of their own that is still there.
+        var counters = TunnelCounters()
+        var toldLimits: [TunnelLimit: Instant] = [:]
+        var toldDenialAt: Instant?
+    }
+
+    let path: PathSettings
+    let sharing: SharingPolicy
+    let output: Output
+    private let makeEngine: (Int) -> Engine?
+    private var cookies: CookieExchange<Key>
+    private var random: SplitMix64
+
+    var members: [Member]
+    var flows: FlowTable<Endpoint, Flow>
+    var carriages = Carriages()
+    private var deadlines = DeadlineQueue()
+    var nextSerial: UInt64 = 1
+    private var events: [TunnelNotice] = []
+    /// Handshakes beside an established association.
+    private var successors = 0
+    /// Established associations.
+    private var established = 0
+    /// Who waits for the answer of which association.
+    private var pings: [FlowID: [(Duration?) -> Void]] = [:]
+    var isDraining = false
+
+    /// Makes a group without associations. The first member's limits on associations and handshakes are the group's.
+    /// `makeEngine` gives a fresh engine for each handshake, or nil where there is none to be had; its engines must expect a
+    /// hello as `cookieExchange` has it.
+    public init(
+        _ members: [GroupMember], path: PathSettings = PathSettings(), sharing: SharingPolicy = .never,
+        cookieExchange: Bool, firstKey: Key, output: Output, seed: UInt64 = 0, now: Instant,
+        makeKey: @escaping () -> Key?, makeEngine: @escaping (_ datagramSize: Int) -> Engine?
+    ) {
+        precondition(!members.isEmpty, "a group has a tunnel")
+        self.members = members.map { Member(settings: $0, service: Array($0.service.utf8)) }
+        self.path = path
+        self.sharing = sharing
+        self.output = output
+        random = SplitMix64(seed: seed)
+        self.makeEngine = makeEngine
+        cookies = CookieExchange(isRequired: cookieExchange, firstKey: firstKey, now: now, makeKey: makeKey)
+        let granularity = members.map(\.limits.granularity).min() ?? .seconds(1)
+        flows = FlowTable(vacant: Flow(), members: members.count, granularity: granularity)
+        for index in members.indices {
+            if case .endpoint(let endpoint) = members[index].target { self.members[index].address = endpoint }
+            refreshAddress(of: index, now: now)
+        }
+    }
+
+    /// How many peers and flows there are.
+    public var flowCount: Int { flows.count }
+
+    var limits: TunnelLimits { members[0].settings.limits }
+
+    // MARK: Input
+
+    /// Takes a datagram that a peer at `source` sent to the local address `local`.
+    public func handlePeer(
+        _ datagram: inout MutableRawSpan, from source: Endpoint, to local: IPAddress, now: Instant
+    ) {
+        let known = flows.index(of: source)
+        if ClientHello.begins(datagram.bytes) {
+            handleHello(&datagram, from: source, to: local, known: known, now: now)
+        } else if let known {
+            deliver(&datagram, to: known, at: local, now: now)
+        } else {
+            members[0].counters.drops.add(.noAssociation)
+        }
+    }
+
+    /// Takes a datagram that the target sent to a flow's own socket.
+    public func handleTarget(_ datagram: borrowing RawSpan, flow: FlowID, now: Instant) {
+        guard let index = flows.index(of: flow) else {
+            members[0].counters.drops.add(.noAssociation)
+            return
+        }
+        flows.touch(index, now: now)
+        if flows[index].carrier >= 0 { return carry(datagram, index, now: now) }
+        guard let association = flows[index].association else {
+            members[0].counters.drops.add(.noAssociation)
+            return
+        }
+        let fate = association.fate(of: datagram.byteCount, members[Int(flows[index].member)].settings.oversize)
+        // While the search goes on, a larger size may be about to be found.
+        if fate != .whole, association.isPathSettled { tellOversize(datagram.byteCount, fate, index, now: now) }
+        if case .dropped = fate {
+            association.countDrop(.oversize)
+            return
+        }
+        send(index, maximum: datagram.byteCount + association.overhead, mayFragment: fate != .whole) { buffer in
+            association.seal(datagram, into: &buffer)
+        }
+        if association.needsAttention { serve(index, now: now) }
+    }
+
+    /// Takes the answer to ``DatagramOutput/resolve(_:)``; empty when there was none. Flows to come use it.
+    public func handleAddresses(_ resolved: [Endpoint], member: Int = 0) {
+        if let first = resolved.first {
+            members[member].address = first
+        } else if case .name(let name) = members[member].settings.target {
+            events.append(TunnelNotice(member: member, .unresolved(name, retryIn: Self.resolutionInterval)))
+        }
+    }
+
+    /// Counts datagrams that the system did not send, of an association or of a flow.
+    public func handleSendFailure(_ flow: FlowID?, _ failure: SendFailure, count: Int, now: Instant) {
+        guard let flow, let index = flows.index(of: flow) else {
+            members[0].counters.drops.add(failure.reason, count)
+            return
+        }
+        guard let association = flows[index].association else {
+            countDrop(failure.reason, count, index)
+            return
+        }
+        association.handleSendFailure(failure, count: count, now: now)
+        if association.needsAttention { serve(index, now: now) }
+    }
+
+    /// Takes the word of ICMP that no packet of more than `size` bytes reaches `peer`.
+    public func handlePathHint(_ size: Int, peer: Endpoint, now: Instant) {
+        guard let index = flows.index(of: peer), let association = flows[index].association else { return }
+        association.handlePathHint(size, now: now)
+        if association.needsAttention { serve(index, now: now) }
+    }
+
+    /// Counts datagrams that never reached an association.
+    public func countDrop(_ reason: DropReason, _ count: Int = 1) {
+        members[0].counters.drops.add(reason, count)
+    }
+
+    /// Does what is due at ``deadline``.
+    public func handleTimeout(now: Instant) {
+        while let (flow, deadline) = deadlines.popDue(now) {
+            guard let index = flows.index(of: flow), flows[index].armed == deadline else { continue }
+            flows[index].armed = nil
+            for association in [flows[index].association, flows[index].successor] {
+                if let due = association?.deadline, now >= due { association?.handleTimeout(now: now) }
+            }
+            if let channel = flows[index].channel {
+                channel.handleTimeout(now: now)
+                countIncomplete(channel)
+            }
+            serve(index, now: now)
+        }
+        for (queue, timeout) in idleQueues {
+            while let (index, touchedAt) = flows.oldest(in: queue), now - touchedAt >= timeout {
+                tell(.expired(peer(of: index)), index)
+                if flows[index].carrier >= 0 {
+                    endCarried(index, because: .done, now: now)
+                } else {
+                    remove(index)
+                }
+            }
+        }
+    }
+
+    /// Ends every association with a close_notify.
+    public func close() {
+        for index in flows.living where flows[index].carrier < 0 { remove(index) }
+    }
+
+    // MARK: By hand
+
+    /// Takes settings that have changed: limits, who may come, what is too large. The members are the same in number and
+    /// order. Associations and flows of peers that may not come any more end.
+    public func update(_ settings: [GroupMember], now: Instant) {
+        for (member, settings) in settings.enumerated() where member < members.count {
+            members[member].settings = settings
+        }
+        for index in flows.living where flows[index].establishedAt != nil {
+            let carrier = flows[index].carrier
+            guard let peer = flows[carrier >= 0 ? carrier : index].association?.description?.peer else { continue }
+            let source = self.peer(of: index).address
+            let mayUse = { (member: Member) in
+                member.settings.access.allows(source) && member.settings.access.allows(peer)
+            }
+            let isAllowed =
+                flows[index].channel == nil
+                ? mayUse(members[Int(flows[index].member)]) : members.contains(where: mayUse)
+            if isAllowed { continue }
+            if carrier >= 0 {
+                endCarried(index, because: .forbidden, now: now)
+            } else {
+                tell(.refused(peer: self.peer(of: index), peer), index)
+                flows[index].association?.refuse()
+                serve(index, now: now)
+            }
+        }
+    }
+
+    /// Takes on no new associations and flows from now on.
+    public func drain() { isDraining = true }
+
+    /// Whether there is an association of this serial.
+    public func has(serial: UInt64) -> Bool { place(ofSerial: serial) != nil }
+
+    /// Ends an association. False where there is none of this serial.
+    public func close(serial: UInt64) -> Bool {
+        guard let index = place(ofSerial: serial) else { return false }
+        remove(index)
+        return true
+    }
+
+    /// Sends a heartbeat request; `give` gets the round trip.
+    public func ping(serial: UInt64, now: Instant, _ give: @escaping (Duration?) -> Void) -> PingOutcome {
+        guard let index = place(ofSerial: serial) else { return .notFound }
+        guard let association = flows[index].association, association.ping(now: now) else { return .refused }
+        pings[flows.id(index), default: []].append(give)
+        serve(index, now: now)
+        return .sent
+    }
+
+    private func answerPings(_ index: Int32, _ roundTrip: Duration?) {
+        guard !pings.isEmpty, let waiting = pings.removeValue(forKey: flows.id(index)) else { return }
+        for give in waiting { give(roundTrip) }
+    }
+
+    private func place(ofSerial serial: UInt64) -> Int32? {
+        flows.living.first { flows[$0].serial == serial && flows[$0].carrier < 0 }
+    }
+
+    // MARK: Output
+
+    /// When ``handleTimeout(now:)`` has to be called next.
+    public var deadline: Instant? {
+        var earliest = deadlines.earliest
+        for (queue, timeout) in idleQueues {
+            guard let (_, touchedAt) = flows.oldest(in: queue) else { continue }
+            earliest = earliest.map { min($0, touchedAt + timeout) } ?? touchedAt + timeout
+        }
+        return earliest
+    }
+
+    /// Everything to tell since the last call, in order.
+    public func takeEvents() -> [TunnelNotice] {
+        defer { events = [] }
+        return events
+    }
+
+    /// What the tunnel number `member` has carried and dropped in all. What concerns no tunnel alone counts for the first.
+    public func counters(of member: Int = 0) -> TunnelCounters {
+        var counters = members[member].counters
+        for index in flows.living where flows[index].carrier < 0 && Int(flows[index].member) == member {
+            for association in [flows[index].association, flows[index].successor, flows[index].predecessor] {
+                guard let association else { continue }
+                add(association, to: &counters)
+            }
+        }
+        return counters
+    }
+
+    /// Peers' associations; and how many there are in all.
+    public func snapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [AssociationSnapshot], total: Int) {
+        let all = flows.living.lazy.filter { [self] index in
+            flows[index].carrier < 0
+                && (page.member == nil || flows[index].channel != nil || Int(flows[index].member) == page.member)
+        }
+        let (places, total) = page.places(all.map { [self] in (flows[$0].serial, $0) })
+        return (places.map(snapshot), total)
+    }
+
+    private func snapshot(_ index: Int32) -> AssociationSnapshot {
+        let flow = flows[index]
+        var snapshot = AssociationSnapshot(
+            of: flow.association, serial: flow.serial,
+            state: flow.establishedAt == nil ? .handshaking : .established, peer: flows.key(index), sender: nil,
+            establishedAt: flow.establishedAt)
+        snapshot.isShared = flow.channel != nil
+        snapshot.rekeys = flow.rekeys
+        snapshot.member = flow.channel == nil ? Int(flow.member) : nil
+        snapshot.flowCount = flow.channel?.flowCount ?? (flow.establishedAt == nil ? 0 : 1)
+        return snapshot
+    }
+
+    /// Flows; and how many there are in all.
+    public func flowSnapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [FlowSnapshot], total: Int) {
+        let all = flows.living.lazy.filter { [self] index in
+            flows[index].establishedAt != nil && flows[index].channel == nil
+                && (page.member == nil || Int(flows[index].member) == page.member)
+        }
+        let (places, total) = page.places(all.map { [self] in (flows[$0].serial, $0) })
+        return (places.map(flowSnapshot), total)
+    }
+
+    private func flowSnapshot(_ index: Int32) -> FlowSnapshot {
+        let flow = flows[index]
+        let isCarried = flow.carrier >= 0
+        let carriage = isCarried ? carriages[index] : nil
+        return FlowSnapshot(
+            serial: flow.serial, member: Int(flow.member),
+            association: isCarried ? flows[flow.carrier].serial : flow.serial, isShared: isCarried,
+            wireID: carriage?.wireID, state: .open, sender: nil, peer: peer(of: index),
+            counters: carriage?.counters ?? flow.association.map { FlowCounters($0.counters) } ?? FlowCounters(),
+            beganAt: flow.establishedAt ?? Instant(nanoseconds: 0), touchedAt: flows.touchedAt(index))
+    }
+
+    // MARK: Hellos
+
+    private func handleHello(
+        _ datagram: inout MutableRawSpan, from source: Endpoint, to local: IPAddress, known: Int32?, now: Instant
+    ) {
+        guard members.contains(where: { $0.settings.access.allows(source.address) }) else {
+            members[0].counters.drops.add(.sourceNotAllowed)
+            return
+        }
+        let decision = withScratch(byteCount: CookieExchange<Key>.replySize) { reply in
+            let decision = cookies.handle(datagram.bytes, from: source, now: now, reply: &reply)
+            if case .reply(let length) = decision {
+                let bytes = reply.bytes.extracting(0..<length)
+                output.sendShared(nil, listener: 0, to: source, from: local, maximum: length, mayFragment: true) {
+                    $0.write(bytes, at: 0) ? length : nil
+                }
+            }
+            return decision
+        }
+        switch decision {
+        case .reply:
+            break
+        case .drop(let reason):
+            // A later fragment of a hello whose first one has already been let in.
+            if let known, reason == .noAssociation, handshaking(known) != nil {
+                deliver(&datagram, to: known, at: local, now: now)
+            } else {
+                members[0].counters.drops.add(reason)
+            }
+        case .proceed(let hello):
+            if let known, flows[known].hello == hello {
+                // The same hello once more: our flight was lost, or is on its way.
+                deliver(&datagram, to: known, at: local, now: now)
+            } else {
+                begin(with: &datagram, hello, from: source, to: local, known: known, now: now)
+            }
+        }
+    }
+
+    private func begin(
+        with datagram: inout MutableRawSpan, _ hello: AuthenticationTag, from source: Endpoint, to local: IPAddress,
+        known: Int32?, now: Instant
+    ) {
+        guard !isDraining || known != nil, makeRoomForHandshake(besides: known, now: now),
+            let engine = makeEngine(source.datagramSize(linkMTU: 1500))
+        else {
+            members[0].counters.drops.add(.limit)
+            return
+        }
+        let association = Association(
+            engine: engine, path: path, headers: source.headerSize, seed: random.next(), now: now)
+        let index: Int32
+        if let known {
+            index = known
+            if let replaced = handshaking(known) {
+                add(replaced, to: &members[0].counters)
+                members[0].counters.failedHandshakes += 1
+            }
+            // Its answers leave from where the hello came to.
+            flows[index].localAddress = local
+            if flows[index].establishedAt != nil {
+                setSuccessor(association, index)
+            } else {
+                flows[index].association = association
+            }
+        } else {
+            index = flows.insert(
+                source, Flow(serial: nextSerial, association: association, localAddress: local), in: .handshaking,
+                now: now)
+            nextSerial += 1
+        }
+        flows[index].hello = hello
+        association.receive(&datagram, now: now) { _ in }
+        association.needsAttention = true
+        serve(index, now: now)
+    }
+
+    /// The handshake under way at this address, be it a first one or a successor's.
+    private func handshaking(_ index: Int32) -> Association<Engine>? {
+        flows[index].successor ?? (flows[index].establishedAt == nil ? flows[index].association : nil)
+    }
+
+    private func setSuccessor(_ successor: Association<Engine>?, _ index: Int32) {
+        if flows[index].successor != nil { successors -= 1 }
+        if successor != nil { successors += 1 }
+        flows[index].successor = successor
+    }
+
+    private func makeRoomForHandshake(besides known: Int32?, now: Instant) -> Bool {
+        // One that replaces another at the same address takes no room.
+        guard known.flatMap({ handshaking($0) }) == nil,
+            flows.count(in: .handshaking) + successors >= limits.maximumHandshakes
+        else { return true }
+        guard let (oldest, _) = flows.oldest(in: .handshaking) else {
+            tellLimit(.handshakes, 0, evicted: nil, now: now)
+            return false
+        }
+        tellLimit(.handshakes, 0, evicted: peer(of: oldest), now: now)
+        members[0].counters.evictions += 1
+        members[0].counters.failedHandshakes += 1
+        remove(oldest)
+        return true
+    }
+
+    // MARK: Datagrams of associations
+
+    private func deliver(
+        _ datagram: inout MutableRawSpan, to index: Int32, at local: IPAddress, now: Instant
+    ) {
+        guard let successor = flows[index].successor else {
+            guard let association = flows[index].association else { return }
+            if let predecessor = flows[index].predecessor {
+                receiveLate(&datagram, by: predecessor, association, index, at: local, now: now)
+            } else {
+                receive(&datagram, by: association, index, at: local, now: now)
+            }
+            return
+        }
+        // Two associations at one address. What is in the clear, and handshake records, can only be meant for the new
+        // one; data is tried with the old one, on a copy, because a failed opening destroys it.
+        let isHandshake =
+            datagram.bytes.uint16(at: 3) == 0 || datagram.bytes.uint8(at: 0) == ContentType.handshake.rawValue
+        if !isHandshake, let association = flows[index].association {
+            var copy = datagram.bytes.copied()
+            let isOwn = copy.withMutableBytes {
+                receive(&$0, by: association, index, at: local, mayBeOther: true, now: now)
+            }
+            if isOwn || !association.isEstablished { return }
+        }
+        receive(&datagram, by: successor, index, at: local, now: now)
+    }
+
+    /// Takes a datagram with the old keys if it fits them, with the new ones otherwise.
+    private func receiveLate(
+        _ datagram: inout MutableRawSpan, by predecessor: Association<Engine>, _ association: Association<Engine>,
+        _ index: Int32, at local: IPAddress, now: Instant
+    ) {
+        if let since = flows[index].establishedAt, now - since >= Self.lateness {
+            flows[index].predecessor = nil
+            retire(predecessor, index)
+        } else {
+            var copy = datagram.bytes.copied()
+            let isOwn = copy.withMutableBytes { bytes in
+                predecessor.receiveIfOwn(&bytes, now: now) { plaintext in forward(plaintext, index) }
+            }
+            if isOwn { return }
+        }
+        receive(&datagram, by: association, index, at: local, now: now)
+    }
+
+    /// How long old keys are good for what is late.
+    private static var lateness: Duration { .seconds(3) }
+
+    /// Takes a datagram; answers whether it was the association's, if it `mayBeOther`.
+    @discardableResult
+    private func receive(
+        _ datagram: inout MutableRawSpan, by association: Association<Engine>, _ index: Int32, at local: IPAddress,
+        mayBeOther: Bool = false, now: Instant
+    ) -> Bool {
+        let before = (records: association.authenticRecords, data: association.counters.datagramsIn)
+        let channel = flows[index].channel.flatMap { $0.association === association ? $0 : nil }
+        let deliver = { (content: borrowing RawSpan) in
+            if let channel {
+                self.take(content, from: channel, at: index, now: now)
+            } else {
+                self.forward(content, index)
+            }
+        }
+        if mayBeOther {
+            guard association.receiveIfOwn(&datagram, now: now, deliver: deliver) else { return false }
+        } else {
+            association.receive(&datagram, now: now, deliver: deliver)
+        }
+        // A shared association is kept by whatever is authentic: its flows have timeouts of their own.
+        let isAlive =
+            channel == nil
+            ? association.counters.datagramsIn != before.data : association.authenticRecords != before.records
+        if isAlive {
+            flows.touch(index, now: now)
+            // Only what has proven authentic says where replies leave from.
+            flows[index].localAddress = local
+        }
+        if association.needsAttention { serve(index, now: now) }
+        return true
+    }
+
+    /// Sends a datagram of the peer's to the flow's target.
+    func forward(_ plaintext: borrowing RawSpan, _ index: Int32) {
+        output.send(flows.id(index), maximum: plaintext.byteCount, mayFragment: true) { buffer in
+            buffer.write(plaintext, at: 0) ? plaintext.byteCount : nil
+        }
+    }
+
+    /// Sends a record to the peer of an association.
+    func send(_ index: Int32, maximum: Int, mayFragment: Bool, write: (inout MutableRawSpan) -> Int?) {
+        output.sendShared(
+            flows.id(index), listener: 0, to: peer(of: index), from: flows[index].localAddress, maximum: maximum,
+            mayFragment: mayFragment, write: write)
+    }
+
+    private func transmit(_ association: Association<Engine>, _ index: Int32) {
+        while let transmit = association.pollTransmit() {
+            let datagram = transmit.datagram
+            send(index, maximum: datagram.count, mayFragment: transmit.mayFragment) { buffer in
+                buffer.write(datagram.bytes, at: 0) ? datagram.count : nil
+            }
+        }
+    }
+
+    /// Sends and tells what the associations at one address have to send and tell, and follows them to their next states.
+    func serve(_ index: Int32, now: Instant) {
+        let id = flows.id(index)
+        for association in [flows[index].association, flows[index].successor] {
+            guard let association, association.needsAttention || association.isHandshaking else { continue }
+            association.needsAttention = false
+            transmit(association, index)
+            while flows.index(of: id) != nil, let event = association.pollEvent() {
+                switch event {
+                case .established(let description): establish(index, association, description, now: now)
+                case .pathMTUChanged(let pathMTU, let before):
+                    tell(
+                        .pathMTUChanged(
+                            peer: peer(of: index), pathMTU, from: before, maximumDatagram: association.maximumDatagram),
+                        index)
+                case .roundTrip(let duration):
+                    members[Int(flows[index].member)].counters.roundTrips.add(duration)
+                    answerPings(index, duration)
+                case .ended(let end): finish(index, association, end, now: now)
+                }
+            }
+        }
+        guard flows.index(of: id) != nil else { return }
+        let deadlines = [
+            flows[index].association?.deadline, flows[index].successor?.deadline, flows[index].channel?.deadline,
+        ].compactMap { $0 }
+        if let earliest = deadlines.min() { arm(index, at: earliest) }
+    }
+
+    // MARK: Life of associations
+
+    private func establish(
+        _ index: Int32, _ association: Association<Engine>, _ description: AssociationDescription, now: Instant
+    ) {
+        let isShared = isShared(association)
+        let name = description.serverName
+        let named =
+            isShared ? nil : members.firstIndex { $0.settings.serverName != nil && $0.settings.serverName == name }
+        let member = named ?? 0
+        let source = peer(of: index)
+        let isAllowed =
+            isShared
+            ? members.contains { $0.settings.access.allows(description.peer) }
+            : members[member].settings.access.allows(description.peer)
+        guard isAllowed, isShared || members[member].settings.access.allows(source.address) else {
+            tell(.refused(peer: source, description.peer), index)
+            return refuse(association, index)
+        }
+        guard isShared || sharing != .always else {
+            tell(.cannotShare(peer: source), index)
+            association.close()
+            return transmit(association, index)
+        }
+        let isSuccessor = flows[index].successor === association
+        if isSuccessor {
+            if let before = flows[index].predecessor { retire(before, index) }
+            flows[index].predecessor = nil
+            if let old = flows[index].association {
+                // A shared association's flows end with it; their numbers mean nothing to the next one.
+                if !isShared, !self.isShared(old), Int(flows[index].member) == member, old.isEstablished {
+                    flows[index].predecessor = old
+                } else {
+                    retire(old, index)
+                }
+            }
+            flows[index].rekeys += 1
+            if flows[index].channel != nil { dropCarried(by: index) }
+            setSuccessor(nil, index)
+            flows[index].association = association
+        } else {
+            guard makeRoomForAssociation(now: now) else {
+                members[0].counters.drops.add(.limit)
+                association.close()
+                transmit(association, index)
+                return
+            }
+            established += 1
+        }
+        if isShared {
+            output.close(flows.id(index))
+        } else if !isSuccessor || flows[index].channel != nil || Int(flows[index].member) != member {
+            guard openTarget(of: member, for: index, now: now) else {
+                association.close()
+                transmit(association, index)
+                return
+            }
+        }
+        flows[index].member = Int32(truncatingIfNeeded: member)
+        members[member].counters.handshakes += 1
+        members[member].counters.handshakeTimes.add(description.handshakeDuration)
+        flows[index].establishedAt = now
+        flows[index].channel = isShared ? SharedChannel(association) : nil
+        tell(.established(peer: source, sender: nil, description), index)
+        flows.move(index, to: isShared ? .shared : .flows(of: member), now: now)
+        if let channel = flows[index].channel {
+            association.accept(now: now) { record in take(record, from: channel, at: index, now: now) }
+        } else {
+            association.accept(now: now) { forward($0, index) }
+        }
+    }
+
+    private func refuse(_ association: Association<Engine>, _ index: Int32) {
+        association.refuse()
+        transmit(association, index)
+    }
+
+    /// Opens a flow's socket to its tunnel's target.
+    func openTarget(of member: Int, for index: Int32, now: Instant) -> Bool {
+        refreshAddress(of: member, now: now)
+        guard let address = members[member].address else { return false }
+        guard output.open(flows.id(index), to: address) else {
+            events.append(TunnelNotice(member: member, .noSocket(address)))
+            return false
+        }
+        return true
+    }
+
+    /// Has a target's name resolved anew when what is known of it is old.
+    private func refreshAddress(of member: Int, now: Instant) {
+        guard case .name = members[member].settings.target else { return }
+        if let askedAt = members[member].askedAt, now - askedAt < Self.resolutionInterval { return }
+        members[member].askedAt = now
+        output.resolve(member)
+    }
+
+    private static var resolutionInterval: Duration { .seconds(5) }
+
+    private func makeRoomForAssociation(now: Instant) -> Bool {
+        guard established >= limits.maximumAssociations else { return true }
+        let queues = [FlowTable<Endpoint, Flow>.Queue.shared] + members.indices.map { .flows(of: $0) }
+        let oldest = queues.compactMap { flows.oldest(in: $0) }.min { $0.touchedAt < $1.touchedAt }
+        guard let oldest, now - oldest.touchedAt >= min(TunnelLimits.idleBeforeEviction, limits.flowTimeout / 2) else {
+            tellLimit(.associations, 0, evicted: nil, now: now)
+            return false
+        }
+        tellLimit(.associations, 0, evicted: peer(of: oldest.index), now: now)
+        members[Int(flows[oldest.index].member)].counters.evictions += 1
+        remove(oldest.index)
+        return true
+    }
+
+    private func finish(_ index: Int32, _ association: Association<Engine>, _ end: AssociationEnd, now: Instant) {
+        let source = peer(of: index)
+        if case .handshakeFailed(let failure) = end {
+            members[0].counters.failedHandshakes += 1
+            tell(.handshakeFailed(peer: source, failure, retryIn: nil), index)
+        } else if end != .closed {
+            tell(.ended(peer: source, association.description?.peer, end, retryIn: nil), index)
+        }
+        if flows[index].successor === association {
+            retire(association, index)
+            setSuccessor(nil, index)
+            flows[index].hello = nil
+            return
+        }
+        // A client that closes before its next handshake is done goes on with that one.
+        if let successor = flows[index].successor {
+            retire(association, index)
+            dropCarried(by: index)
+            flows[index].channel = nil
+            flows[index].association = successor
+            setSuccessor(nil, index)
+            if flows[index].establishedAt != nil { established -= 1 }
+            flows[index].establishedAt = nil
+            flows[index].member = 0
+            output.close(flows.id(index))
+            flows.move(index, to: .handshaking, now: now)
+            return
+        }
+        remove(index)
+    }
+
+    private func remove(_ index: Int32) {
+        let id = flows.id(index)
+        answerPings(index, nil)
+        dropCarried(by: index)
+        for association in [flows[index].association, flows[index].successor] {
+            guard let association else { continue }
+            association.close()
+            transmit(association, index)
+            retire(association, index)
+        }
+        if let predecessor = flows[index].predecessor { retire(predecessor, index) }
+        if flows[index].establishedAt != nil { established -= 1 }
+        setSuccessor(nil, index)
+        output.close(id)
+        flows.remove(index)
+    }
+
+    // MARK: Counting and telling
+
+    /// Whether an association has been agreed to carry many flows.
+    func isShared(_ association: Association<Engine>) -> Bool {
+        association.description?.applicationProtocol == SharedFrame.applicationProtocol
+    }
+
+    /// Keeps what an association has carried, at its end.
+    private func retire(_ association: Association<Engine>, _ index: Int32) {
+        add(association, to: &members[Int(flows[index].member)].counters)
+    }
+
+    /// Flows that an association shares have counts of their own.
+    private func add(_ association: Association<Engine>, to counters: inout TunnelCounters) {
+        if isShared(association) {
+            counters.drops.add(association.counters.drops)
+        } else {
+            counters.add(association.counters)
+        }
+    }
+
+    func countDrop(_ reason: DropReason, _ count: Int, _ index: Int32) {
+        members[Int(flows[index].member)].counters.drops.add(reason, count)
+        if flows[index].carrier >= 0 { carriages[index].counters.dropped &+= UInt64(truncatingIfNeeded: count) }
+    }
+
+    /// The peer of an association, or of the one that carries a flow.
+    func peer(of index: Int32) -> Endpoint {
+        let carrier = flows[index].carrier
+        return flows.key(carrier >= 0 ? carrier : index) ?? Endpoint(address: .anyIPv6, port: 0)
+    }
+
+    /// Every queue whose entries end when they are idle, and after how long.
+    private var idleQueues: [(FlowTable<Endpoint, Flow>.Queue, Duration)] {
+        var queues = [(FlowTable<Endpoint, Flow>.Queue.shared, limits.flowTimeout)]
+        for member in members.indices {
+            let timeout = members[member].settings.limits.flowTimeout
+            queues.append((.flows(of: member), timeout))
+            if sharing != .never { queues.append((.carried(of: member), timeout)) }
+        }
+        return queues
+    }
+
+    func arm(_ index: Int32, at deadline: Instant) {
+        deadlines.arm(flows.id(index), at: deadline, armed: &flows[index].armed)
+    }
+
+    func tell(_ event: TunnelEvent, _ index: Int32) {
+        let member = flows[index].channel == nil || members.count == 1 ? Int(flows[index].member) : nil
+        events.append(TunnelNotice(member: member, serial: flows[index].serial, event))
+    }
+
+    func tellOversize(_ byteCount: Int, _ fate: DatagramFate, _ index: Int32, now: Instant) {
+        guard let address = members[Int(flows[index].member)].address else { return }
+        if let told = flows[index].toldOversizeAt, now - told < .seconds(60) { return }
+        flows[index].toldOversizeAt = now
+        tell(.oversize(from: address, byteCount: byteCount, fate), index)
+    }
+
+    func tellLimit(_ limit: TunnelLimit, _ member: Int, evicted: Endpoint?, now: Instant) {
+        if let told = members[member].toldLimits[limit], now - told < .seconds(10) { return }
+        members[member].toldLimits[limit] = now
+        events.append(TunnelNotice(member: member, .limit(limit, evicted: evicted)))
+    }
+}
