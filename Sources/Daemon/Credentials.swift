@@ -55,6 +55,7 @@ struct Credentials {
         options.requiresExtendedMasterSecret = tunnel.requireExtendedMasterSecret
         options.heartbeatMode = tunnel.heartbeat.answer ? .peerAllowedToSend : .peerNotAllowedToSend
         options.applicationProtocol = tunnel.sharing == .never ? nil : SharedFrame.applicationProtocol
+        options.requiresApplicationProtocol = tunnel.sharing == .always && tunnel.role == .server
         if let keyLog { options.keyLog = { keyLog.write($0) } }
         do {
             return try HandshakeContext(tunnel.role == .client ? .client : .server, options)
