@@ -21,12 +21,15 @@ struct ExampleTests {
         #expect(diagnostics.map(\.description) == [])
         var (expected, found) = try (#require(plain), #require(full))
         #expect(found.identities.map(\.name) == ["branch", "default"])
+        #expect(found.daemon.metricsListen?.value == Endpoint("127.0.0.1:9464"))
+        found.daemon.metricsListen = nil
         #expect(expected.daemon == found.daemon)
         #expect(found.trusts[0].revocationList?.value == "/etc/culvert/crl.pem")
         #expect(found.trusts[0].preSharedKeys?.value == "/etc/culvert/peers.psk")
         #expect(found.tunnels[1].allowPeers.count == 5)
         // The keys without a default are set aside; the rest must be equal.
         for index in found.tunnels.indices {
+            found.tunnels[index].logLevel = nil
             found.tunnels[index].allowFrom = []
             found.tunnels[index].allowPeers = []
             found.tunnels[index].trust = expected.tunnels[index].trust
