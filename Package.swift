@@ -67,7 +67,7 @@ let package = Package(
         .executableTarget(
             name: "culvert",
             dependencies: [
-                "Daemon", "Configuration", "OpenSSL", "LinuxIO",
+                "Daemon", "Configuration", "Control", "OpenSSL", "LinuxIO",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -111,6 +111,7 @@ let package = Package(
             name: "SimulatorTests",
             dependencies: ["Wire", "DTLS", "OpenSSL", "Tunnel", "Impairment", "CVirtualTime"]),
         .testTarget(name: "KeysCommandTests", dependencies: ["culvert"]),
+        .testTarget(name: "CommandTests", dependencies: ["culvert", "Control", "TestSupport"]),
         .testTarget(name: "ImpairTests", dependencies: ["culvert-impair", "LinuxIO", "Wire"]),
         .testTarget(name: "BenchTests", dependencies: ["culvert-bench"]),
         .testTarget(name: "InteropTests", dependencies: ["TestSupport", "Control", "culvert", "culvert-impair"]),

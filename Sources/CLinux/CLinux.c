@@ -4,10 +4,12 @@
 #include "CLinux.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <linux/errqueue.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -238,4 +240,24 @@ void culvert_name_thread(pthread_t thread, const char *name) {
 void culvert_error_text(int error, char *text, size_t capacity) {
     char scratch[128];
     snprintf(text, capacity, "%s", strerror_r(error, scratch, sizeof scratch));
+}
+
+int culvert_terminal_size(int descriptor, uint16_t *columns, uint16_t *rows) {
+    struct winsize size = {0};
+    if (ioctl(descriptor, TIOCGWINSZ, &size) < 0) return -errno;
+    *columns = size.ws_col;
+    *rows = size.ws_row;
+    return 0;
+}
+
+int culvert_group_name(uint32_t group, char *name, size_t capacity) {
+    struct group entry, *found = NULL;
+    // Large enough for a group of many members; who has more is named by number.
+    char members[16384];
+    name[0] = 0;
+    int result = getgrgid_r(group, &entry, members, sizeof members, &found);
+    if (result != 0) return -result;
+    if (found == NULL) return -ENOENT;
+    snprintf(name, capacity, "%s", entry.gr_name);
+    return 0;
 }

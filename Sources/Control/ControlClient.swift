@@ -51,6 +51,31 @@ public struct ControlClient: Sendable {
         }
     }
 
+    /// The JSON that GET `target` gives, as the daemon has written it.
+    public func json(_ target: String) throws(ControlClientError) -> [UInt8] { try success(get(target)).body }
+
+    /// The JSON of a list, all pages together, each element as the daemon has written it; of one tunnel or of all.
+    public func json(list path: String, of tunnel: String? = nil) throws(ControlClientError) -> [UInt8] {
+        struct End: Decodable {
+            var next: String?
+            var total: Int
+        }
+        var joined: [UInt8] = []
+        var after: String?
+        while true {
+            let parameters = ["tunnel": tunnel, "after": after, "limit": "\(PageQuery.highestLimit)"]
+            let response = try success(get(target(path, parameters)))
+            let end = try value(End.self, response)
+            if joined.isEmpty, end.next == nil { return response.body }
+            guard let items = jsonItems(of: response.body) else {
+                throw .badResponse(path: self.path, reason: "a list without items")
+            }
+            joined += (joined.isEmpty ? Array("{\"items\":[".utf8) : items.isEmpty ? [] : [UInt8(ascii: ",")]) + items
+            guard let next = end.next else { return joined + "],\"total\":\(end.total)}\n".utf8 }
+            after = next
+        }
+    }
+
     // MARK: What the daemon knows
 
     /// The daemon as a whole.
@@ -64,6 +89,11 @@ public struct ControlClient: Sendable {
     /// The associations that the daemon has now, or those of one tunnel.
     public func associations(of tunnel: String? = nil) throws(ControlClientError) -> [AssociationStatus] {
         try all("/v1/associations", of: tunnel)
+    }
+
+    /// A part of the associations, for who can do without the others.
+    public func associations(_ query: PageQuery) throws(ControlClientError) -> Page<AssociationStatus> {
+        try page("/v1/associations", query)
     }
 
     /// The flows that the daemon has now, or those of one tunnel.
@@ -99,11 +129,16 @@ public struct ControlClient: Sendable {
     public func events(
         of tunnel: String? = nil, after: UInt64? = nil, each: @escaping @Sendable (ControlEvent) -> Bool
     ) throws(ControlClientError) {
+        try eventLines(of: tunnel, after: after) { _, event in event.map(each) ?? true }
+    }
+
+    /// As `events`, each with the line of JSON that it came in; without it where this version cannot read the line.
+    public func eventLines(
+        of tunnel: String? = nil, after: UInt64? = nil,
+        each: @escaping @Sendable (String, ControlEvent?) -> Bool
+    ) throws(ControlClientError) {
         try lines(of: target("/v1/events", ["tunnel": tunnel, "after": after.map { "\($0)" }])) { line in
-            guard let event = try? JSONDecoder.control.decode(ControlEvent.self, from: Data(line.utf8)) else {
-                return true
-            }
-            return each(event)
+            each(line, try? JSONDecoder.control.decode(ControlEvent.self, from: Data(line.utf8)))
         }
     }
 
@@ -161,15 +196,20 @@ public struct ControlClient: Sendable {
         _ list: String, of tunnel: String?
     ) throws(ControlClientError) -> [Element] {
         var elements: [Element] = []
-        var after: String?
+        var query = PageQuery(tunnel: tunnel, limit: PageQuery.highestLimit)
         repeat {
-            let limit = "\(PageQuery.highestLimit)"
-            let page: Page<Element> = try value(
-                of: get(target(list, ["tunnel": tunnel, "after": after, "limit": limit])))
+            let page: Page<Element> = try page(list, query)
             elements += page.items
-            after = page.next
-        } while after != nil
+            query.after = page.next
+        } while query.after != nil
         return elements
+    }
+
+    private func page<Element: Decodable>(
+        _ list: String, _ query: PageQuery
+    ) throws(ControlClientError) -> Page<Element> {
+        let parameters = ["tunnel": query.tunnel, "after": query.after, "limit": "\(query.limit)"]
+        return try value(of: get(target(list, parameters)))
     }
 
     private func target(_ path: String, _ query: [String: String?]) -> String {
@@ -244,6 +284,31 @@ public struct ControlClient: Sendable {
         default: .unreachable(path: path, reason: reason(error))
         }
     }
+}
+
+/// What stands between the brackets of a page's `items`; nil unless they are its first member, as the daemon writes it.
+func jsonItems(of page: [UInt8]) -> ArraySlice<UInt8>? {
+    let beginning = Array("{\"items\":[".utf8)
+    guard page.starts(with: beginning) else { return nil }
+    var depth = 0
+    var isString = false
+    var isEscaped = false
+    for index in page.indices.dropFirst(beginning.count) {
+        let byte = page[index]
+        if isString {
+            if byte == UInt8(ascii: "\""), !isEscaped { isString = false }
+            isEscaped = byte == UInt8(ascii: "\\") && !isEscaped
+            continue
+        }
+        switch byte {
+        case UInt8(ascii: "\""): isString = true
+        case UInt8(ascii: "["), UInt8(ascii: "{"): depth += 1
+        case UInt8(ascii: "]") where depth == 0: return page[beginning.count..<index]
+        case UInt8(ascii: "]"), UInt8(ascii: "}"): depth -= 1
+        default: break
+        }
+    }
+    return nil
 }
 
 /// What `text` is in a path or a query (RFC 3986 §2.3).

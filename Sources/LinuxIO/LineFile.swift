@@ -1,10 +1,12 @@
-// Lines of text to a descriptor: the log and the key log. Each line is one write, so that lines of several threads do
-// not tear each other apart.
+// Lines of text to a descriptor: the log, the key log, what a command answers. Each line is one write, so that lines of
+// several threads do not tear each other apart.
 
 internal import Glibc
 
 /// Where lines go.
 public final class LineFile: Sendable {
+    /// The process's standard output.
+    public static let standardOutput = LineFile(descriptor: 1, isOwned: false)
     /// The process's standard error.
     public static let standardError = LineFile(descriptor: 2, isOwned: false)
 
@@ -36,13 +38,23 @@ public final class LineFile: Sendable {
     }
 
     /// Writes `line` and its end. What cannot be written is lost: nobody may be stopped by a full disk under its log.
-    public func write(_ line: String) {
-        var bytes = Array("\(line)\n".utf8)[...]
+    ///
+    /// - Returns: whether all of it was written.
+    @discardableResult
+    public func write(_ line: String) -> Bool {
+        write(bytes: Array("\(line)\n".utf8))
+    }
+
+    /// Writes bytes as they are, and otherwise as `write`.
+    @discardableResult
+    public func write(bytes: [UInt8]) -> Bool {
+        var bytes = bytes[...]
         while !bytes.isEmpty {
             let written = unsafe bytes.withUnsafeBytes { unsafe Glibc.write(descriptor, $0.baseAddress, $0.count) }
-            guard written > 0 || errno == EINTR else { return }
+            guard written > 0 || errno == EINTR else { return false }
             bytes = bytes.dropFirst(max(written, 0))
         }
+        return true
     }
 }
 

@@ -3,7 +3,7 @@
 internal import CLinux
 internal import Glibc
 
-/// A signal that the daemon answers to.
+/// A signal that a program answers to.
 public enum Signal: Sendable, CaseIterable {
     /// SIGTERM.
     case terminate
@@ -11,6 +11,8 @@ public enum Signal: Sendable, CaseIterable {
     case interrupt
     /// SIGHUP.
     case hangUp
+    /// SIGWINCH: the terminal has another size.
+    case windowChange
 
     /// The system's number.
     public var number: CInt {
@@ -18,6 +20,7 @@ public enum Signal: Sendable, CaseIterable {
         case .terminate: SIGTERM
         case .interrupt: SIGINT
         case .hangUp: SIGHUP
+        case .windowChange: SIGWINCH
         }
     }
 }

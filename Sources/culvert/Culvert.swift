@@ -8,5 +8,9 @@ struct Culvert: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "culvert",
         abstract: "Carries plaintext UDP ports over DTLS to a remote peer.",
-        subcommands: [RunCommand.self, CheckCommand.self, KeysCommand.self])
+        subcommands: [
+            RunCommand.self, CheckCommand.self, StatusCommand.self, TunnelsCommand.self, AssociationsCommand.self,
+            FlowsCommand.self, PingCommand.self, CloseCommand.self, RekeyCommand.self, ReloadCommand.self,
+            DrainCommand.self, LogLevelCommand.self, EventsCommand.self, MetricsCommand.self, KeysCommand.self,
+        ])
 }

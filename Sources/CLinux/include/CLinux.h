@@ -99,4 +99,10 @@ void culvert_name_thread(pthread_t thread, const char *name);
 /// Writes the text of an errno, always terminated.
 void culvert_error_text(int error, char *text, size_t capacity);
 
+/// The size of a terminal in characters: 0 or a negative errno.
+int culvert_terminal_size(int descriptor, uint16_t *columns, uint16_t *rows);
+
+/// Writes a group's name, always terminated: 0, or a negative errno, -ENOENT where it has none.
+int culvert_group_name(uint32_t group, char *name, size_t capacity);
+
 #endif
