@@ -514,12 +514,8 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
     ) -> Bool {
         let before = (records: association.authenticRecords, data: association.counters.datagramsIn)
         let channel = flows[index].channel.flatMap { $0.association === association ? $0 : nil }
-        let deliver = { (content: borrowing RawSpan) in
-            if let channel {
-                self.take(content, from: channel, at: index, now: now)
-            } else {
-                self.forward(content, index)
-            }
+        func deliver(_ content: borrowing RawSpan) {
+            if let channel { take(content, from: channel, at: index, now: now) } else { forward(content, index) }
         }
         if mayBeOther {
             guard association.receiveIfOwn(&datagram, now: now, deliver: deliver) else { return false }
