@@ -79,7 +79,7 @@ extension GroupReport {
         guard let group = plans[group] else { return nil }
         let clock = WallClock(at: takenAt)
         let plan = group.tunnels[flow.member]
-        let isRefused = flow.isShared && members.indices.contains(flow.member) && members[flow.member].refusal != nil
+        let isRefused = flow.isShared && isRefused.indices.contains(flow.member) && isRefused[flow.member]
         var status = FlowStatus(
             id: ReportPosition(group: self.group, worker: worker, serial: flow.serial).text(plans), tunnel: plan.name,
             service: plan.settings.service, role: group.role == .client ? .client : .server,

@@ -189,6 +189,7 @@ final class Worker {
         case .flows(let page):
             guard let part = page.part(of: group, worker: number) else { return report }
             (report.flows, report.total) = runner.flowSnapshots(part)
+            report.isRefused = runner.plan.tunnels.indices.map { runner.refusal(of: $0) != nil }
         }
         return report
     }

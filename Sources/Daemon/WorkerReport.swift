@@ -57,6 +57,8 @@ struct GroupReport: Sendable {
     var members: [MemberReport] = []
     var associations: [AssociationSnapshot] = []
     var flows: [FlowSnapshot] = []
+    /// With flows: of each tunnel, whether the peer refuses its service.
+    var isRefused: [Bool] = []
     /// How many associations or flows there are in all, on this page or not.
     var total = 0
 }
