@@ -21,6 +21,8 @@ public final class Association<Engine: HandshakeEngine> {
         case pathMTUChanged(PathMTU, from: Int?)
         /// The peer has answered a heartbeat, and took so long.
         case roundTrip(Duration)
+        /// The keys have protected as many records as they should; told again now and then.
+        case worn
         /// The association is over.
         case ended(AssociationEnd)
     }
@@ -220,8 +222,17 @@ public final class Association<Engine: HandshakeEngine> {
         }
         counters.datagramsOut &+= 1
         counters.bytesOut &+= UInt64(byteCount)
+        noteWear(counters.datagramsOut)
         if path?.sent(length) == true { needsAttention = true }
         return length
+    }
+
+    /// Tells that the keys are worn, at the limit and then each 256th part of it.
+    private func noteWear(_ count: UInt64) {
+        let limit = pathSettings.recordLimit
+        guard count >= limit, (count - limit) % max(limit / 256, 1) == 0 else { return }
+        events.append(.worn)
+        needsAttention = true
     }
 
     /// Ends the association from this side, telling the peer if there are keys to tell it with.
@@ -301,6 +312,7 @@ public final class Association<Engine: HandshakeEngine> {
                 finalFlight = nil
                 counters.datagramsIn &+= 1
                 counters.bytesIn &+= UInt64(range.count)
+                noteWear(counters.datagramsIn)
                 deliver(record.bytes.extracting(range))
             } else {
                 receiveControl(record.bytes.extracting(range), type: header.type, now: now)

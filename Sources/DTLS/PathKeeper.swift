@@ -194,12 +194,17 @@ public final class PathSettings: Sendable {
     public let heartbeat: HeartbeatSettings
     /// How the path MTU is searched.
     public let pathMTU: PathMTUSettings
+    /// After how many records of data in one direction the keys are worn and should be replaced: for AES-GCM with records of at
+    /// most 2 KiB, 2^28 keep an attacker's advantage negligible (RFC 9001 §B.1.1).
+    public let recordLimit: UInt64
 
     /// Puts settings together.
     public init(
-        heartbeat: HeartbeatSettings = HeartbeatSettings(), pathMTU: PathMTUSettings = PathMTUSettings()
+        heartbeat: HeartbeatSettings = HeartbeatSettings(), pathMTU: PathMTUSettings = PathMTUSettings(),
+        recordLimit: UInt64 = 1 << 28
     ) {
         self.heartbeat = heartbeat
         self.pathMTU = pathMTU
+        self.recordLimit = recordLimit
     }
 }

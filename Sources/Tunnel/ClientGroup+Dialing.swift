@@ -85,6 +85,8 @@ extension ClientGroup {
             case .roundTrip(let duration):
                 members[Int(flows[index].member)].counters.roundTrips.add(duration)
                 answerPings(index, duration)
+            case .worn:
+                _ = rekey(serial: flows[index].serial, now: now)
             case .ended(let end):
                 if flows[index].successor === association {
                     fail(index, association, end)

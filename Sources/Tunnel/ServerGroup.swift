@@ -576,6 +576,9 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
                 case .roundTrip(let duration):
                     members[Int(flows[index].member)].counters.roundTrips.add(duration)
                     answerPings(index, duration)
+                case .worn:
+                    // The client's end replaces them.
+                    break
                 case .ended(let end): finish(index, association, end, now: now)
                 }
             }

@@ -50,6 +50,7 @@ private final class Subject {
             switch event {
             case .pathMTUChanged(let path, _): result.append("path MTU \(path.current)")
             case .established(let description): result.append("established with \(description.peer)")
+            case .worn: result.append("worn")
             case .roundTrip(let duration): result.append("round trip \(duration)")
             case .ended(let end): result.append("\(end)")
             }
