@@ -14,13 +14,32 @@ struct StatusCommand: ParsableCommand {
             /readyz on the control socket.
             """)
 
+    @Flag(help: "Show a live screen, with rates and round-trip times; q ends it.")
+    var watch = false
+
     @OptionGroup var output: JSONOption
     @OptionGroup var control: ControlOptions
 
     /// Between the two looks that tell whether drops are rising.
     private static let pause = 0.25
 
+    func validate() throws {
+        guard watch else { return }
+        if output.json {
+            throw ValidationError("--watch and --json do not go together; 'culvert events --json' follows.")
+        }
+        guard Terminal.isTerminal(0), Terminal.isTerminal(1), Environment.value("TERM") ?? "dumb" != "dumb" else {
+            throw ValidationError("--watch needs a terminal that can move its cursor; TERM says which it is.")
+        }
+    }
+
     func run() throws {
+        if watch {
+            let client = control.client(timeout: .seconds(3))
+            let session = try WatchSession(client)
+            let first = try control.ask { _ throws(ControlClientError) in try WatchSession.look(client).get() }
+            return try session.run(first, .forOutput())
+        }
         if output.json { return try control.printJSON("/v1/status") }
         let report = try control.ask { client throws(ControlClientError) in
             var report = StatusReport(status: try client.status(), tunnels: try client.tunnels(), now: Date())

@@ -8,8 +8,8 @@ enum StatusTables {
     /// All tunnels.
     static func tunnels(_ list: [TunnelStatus]) -> Table {
         var table = Table([
-            .init("NAME", least: 8), .init("STATE"), .init("ROLE", rank: 5), .init("LISTEN", least: 16),
-            .init("FORWARD", least: 16), .init("MODE", rank: 4), .init("PEERS", isNumeric: true, rank: 2),
+            .init("NAME", least: 8), .init("STATE"), .init("ROLE", rank: 5), .init("LISTEN", least: 22),
+            .init("FORWARD", least: 22), .init("MODE", rank: 4), .init("PEERS", isNumeric: true, rank: 2),
             .init("FLOWS", isNumeric: true, rank: 3), .init("IN", isNumeric: true), .init("OUT", isNumeric: true),
             .init("BYTES IN", isNumeric: true, rank: 6), .init("BYTES OUT", isNumeric: true, rank: 6),
             .init("DROPPED", isNumeric: true, rank: 1),

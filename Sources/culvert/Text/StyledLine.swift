@@ -51,6 +51,13 @@ struct StyledLine: Sendable, Equatable {
     /// Goes on with another line.
     mutating func append(_ other: StyledLine) { spans += other.spans }
 
+    /// The line with each part's words replaced.
+    func mapped(_ transform: (String) -> String) -> StyledLine {
+        var result = self
+        for index in spans.indices { result.spans[index].text = transform(spans[index].text) }
+        return result
+    }
+
     /// How many columns it takes.
     var columns: Int { spans.reduce(0) { $0 + $1.text.columns } }
 
