@@ -203,6 +203,10 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
         }
         for (queue, timeout) in idleQueues {
             while let (index, touchedAt) = flows.oldest(in: queue), now - touchedAt >= timeout {
+                if isWatched(index) {
+                    flows.move(index, to: queue, now: now)
+                    continue
+                }
                 tell(.expired(peer(of: index)), index)
                 if flows[index].carrier >= 0 {
                     endCarried(index, because: .done, now: now)
@@ -211,6 +215,11 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
                 }
             }
         }
+    }
+
+    /// Whether heartbeats say when a shared association is over, whose flows come and go: then idleness does not.
+    private func isWatched(_ index: Int32) -> Bool {
+        flows[index].channel?.association.description?.peerHeartbeatMode == .peerAllowedToSend
     }
 
     /// Ends every association with a close_notify.
