@@ -224,7 +224,9 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
 
     /// Ends every association with a close_notify.
     public func close() {
-        for index in flows.living where flows[index].carrier < 0 { remove(index) }
+        // Those that are carried go with the association that carries them.
+        let associations = flows.living.filter { flows[$0].carrier < 0 }
+        for index in associations { remove(index) }
     }
 
     // MARK: By hand
