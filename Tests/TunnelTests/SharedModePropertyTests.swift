@@ -72,7 +72,8 @@ private final class World {
         others.flowTimeout = .seconds(Int.random(in: 2...6, using: &random))
         // Heartbeats keep the association while its flows come and go; nobody is given up for a bad path here.
         let path = PathSettings(
-            heartbeat: HeartbeatSettings(interval: .seconds(1), retries: 1000), pathMTU: PathMTUSettings(discover: false))
+            heartbeat: HeartbeatSettings(interval: .seconds(1), retries: 1000),
+            pathMTU: PathMTUSettings(discover: false))
         client = ClientGroup(
             (0..<Self.members).map { GroupMember(service: "s\($0)", target: .endpoint(Self.peer), limits: limits) },
             policy: ReconnectPolicy(), path: path, sharing: .auto, output: clientOutput, seed: seed
