@@ -286,6 +286,9 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
     /// Ends an association; a shared one is begun anew after a while. False where there is none of this serial.
     public func close(serial: UInt64, now: Instant) -> Bool {
         guard let index = place(ofSerial: serial) else { return false }
+        if let association = flows[index].association {
+            tell(.ended(peer: remote(of: index), association.description?.peer, .closed, retryIn: nil), index)
+        }
         guard index == link else {
             remove(index, now: now)
             return true

@@ -267,6 +267,9 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
     /// Ends an association. False where there is none of this serial.
     public func close(serial: UInt64) -> Bool {
         guard let index = place(ofSerial: serial) else { return false }
+        if let association = flows[index].association {
+            tell(.ended(peer: peer(of: index), association.description?.peer, .closed, retryIn: nil), index)
+        }
         remove(index)
         return true
     }

@@ -23,7 +23,8 @@ final class Pair {
         entrance: IPAddress = .loopbackIPv4, exit: IPAddress = .loopbackIPv4, reached host: String? = nil,
         through port: UInt16? = nil,
         target: IPAddress = .loopbackIPv4, clientTunnel: String = "", serverTunnel: String = "",
-        clientDaemon: String = "", serverDaemon: String = "", environment: [String: String] = [:]
+        clientDaemon: String = "", serverDaemon: String = "", sharing: String = "never",
+        environment: [String: String] = [:]
     ) async throws {
         bench = try await Bench()
         self.target = try Peer(Endpoint(address: target, port: 0))
@@ -31,7 +32,7 @@ final class Pair {
         let exit = Endpoint(address: exit, port: try FreePorts.next())
         self.exit = exit
         try bench.configure(
-            "server", daemon: serverDaemon,
+            "server", daemon: serverDaemon, sharing: sharing,
             tunnels: """
                 [[tunnel]]
                 name = "echo"
@@ -40,7 +41,7 @@ final class Pair {
                 \(serverTunnel)
                 """)
         try bench.configure(
-            "client", daemon: clientDaemon,
+            "client", daemon: clientDaemon, sharing: sharing,
             tunnels: """
                 [[tunnel]]
                 name = "echo"
