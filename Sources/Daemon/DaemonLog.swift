@@ -37,6 +37,7 @@ public struct DaemonLog: Sendable {
     private let tunnels: [String]
     private let thresholds: [LogThreshold]
     private let logger: Logger
+    private var association: String?
 
     /// Makes a log to standard error, or to the journal, that leaves out lines below `level`.
     public init(form: LogForm, level: LogLevel) {
@@ -65,6 +66,13 @@ public struct DaemonLog: Sendable {
     /// The same log, with every line about tunnels that share an association. What one of them wants to see is told.
     func of(tunnels: [String]) -> DaemonLog {
         DaemonLog(center, tunnels: tunnels, tunnels.map(center.levels.threshold))
+    }
+
+    /// The same log, with every event about the association of this id, if there is one.
+    func about(_ association: String?) -> DaemonLog {
+        var log = self
+        log.association = association
+        return log
     }
 
     /// The events, for those who follow them.
@@ -125,9 +133,10 @@ public struct DaemonLog: Sendable {
     ) {
         guard level >= .info || thresholds.contains(where: { $0.level <= level }) else { return }
         func telling() -> Telling {
-            Telling(
-                event: DaemonEvent(
-                    kind: kind, level: level, tunnels: tunnels, message: message(), fields: fields()),
+            var fields = fields()
+            fields["association"] = association
+            return Telling(
+                event: DaemonEvent(kind: kind, level: level, tunnels: tunnels, message: message(), fields: fields),
                 logger: logger)
         }
         guard level >= .info, let subject else { return emit(telling()) }

@@ -16,6 +16,8 @@ import Wire
 enum SupervisorMessage: Sendable {
     case reload(@Sendable (ControlOutcome<ReloadResult>) -> Void)
     case drain(@Sendable (ControlOutcome<DrainResult>) -> Void)
+    /// The daemon drains, and its last flow has ended.
+    case drained
 }
 
 /// The daemon behind the control API.
@@ -117,7 +119,7 @@ final class DaemonSource: ControlSource {
 
     func association(_ id: String, _ give: @escaping @Sendable (AssociationStatus?) -> Void) {
         let plans = current.plans
-        guard let position = ReportPosition(id, plans), position.serial > 0 else { return give(nil) }
+        guard let position = ReportPosition(id, plans) else { return give(nil) }
         var before = position
         before.serial -= 1
         workers.report(.associations(ReportPage(after: before, limit: 1))) { reports in
@@ -223,15 +225,15 @@ extension [GroupReport] {
     ) -> Page<Status> {
         let all = sorted { ($0.group, $0.worker) < ($1.group, $1.worker) }
         var items: [Status] = []
-        var last: ReportPosition?
+        var last: String?
         for report in all {
             for element in elements(report) {
                 guard items.count < limit else {
-                    return Page(items: items, next: last?.text(plans), total: reduce(0) { $0 + $1.total })
+                    return Page(items: items, next: last, total: reduce(0) { $0 + $1.total })
                 }
-                guard let status = make(report, element) else { continue }
+                guard let plan = plans[report.group], let status = make(report, element) else { continue }
                 items.append(status)
-                last = ReportPosition(group: report.group, worker: report.worker, serial: serial(element))
+                last = ReportPosition(group: report.group, worker: report.worker, serial: serial(element)).text(plan)
             }
         }
         return Page(items: items, total: reduce(0) { $0 + $1.total })
@@ -248,7 +250,7 @@ extension ReportPage {
             tunnel = (place.0, place.1)
         }
         if let after = query.after {
-            guard let position = ReportPosition(after, plans) else { return nil }
+            guard let position = ReportPosition(after) else { return nil }
             self.after = position
         }
     }

@@ -7,15 +7,27 @@ final class GroupLog: Sendable {
     /// The log of the group as a whole.
     let whole: TunnelLog
     private let logs: [TunnelLog]
+    private let plan: GroupPlan
+    private let group: Int
+    private let worker: Int
 
-    init(_ plan: GroupPlan, _ log: DaemonLog) {
+    /// The log of `plan`'s group, which has the number `group` on the worker of this number.
+    init(_ plan: GroupPlan, group: Int, worker: Int, _ log: DaemonLog) {
+        self.plan = plan
+        self.group = group
+        self.worker = worker
         whole = TunnelLog(plan, log)
         logs = plan.tunnels.map { TunnelLog($0, log) }
     }
 
     /// Tells of everything that a core has to tell.
     func tell(_ notices: [TunnelNotice]) {
-        for notice in notices { of(notice.member).tell(notice.event) }
+        for notice in notices {
+            let association = notice.association.map {
+                ReportPosition(group: group, worker: worker, serial: $0).text(plan)
+            }
+            of(notice.member).tell(notice.event, association: association)
+        }
     }
 
     /// The log of the group's tunnel of this number, or of the whole.

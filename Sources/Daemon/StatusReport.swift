@@ -9,19 +9,25 @@ import OpenSSL
 import Tunnel
 import Wire
 
-/// The names of associations and flows: `TUNNEL-WORKER-SERIAL`, where the tunnel is the first of its group. Written and
-/// read side by side.
+/// The names of associations and flows: `TUNNEL-GROUP-WORKER-SERIAL`, where the tunnel is the first of its group. A group
+/// that a reload begins anew has another number, so that no name is given twice. Written and read side by side.
 extension ReportPosition {
-    func text(_ plans: [Int: GroupPlan]) -> String { "\(plans[group]?.first.name ?? "")-\(worker)-\(serial)" }
+    /// The name of what stands here in `plan`'s group.
+    func text(_ plan: GroupPlan) -> String { "\(plan.first.name)-\(group)-\(worker)-\(serial)" }
 
-    /// Reads a name; nil where no tunnel has it.
-    init?(_ text: String, _ plans: [Int: GroupPlan]) {
+    /// Reads a name; the group may be one that has ended. Nil where it is no name.
+    init?(_ text: String) {
         let parts = text.split(separator: "-", omittingEmptySubsequences: false)
-        guard parts.count >= 3, let serial = UInt64(parts[parts.count - 1]), let worker = Int(parts[parts.count - 2])
+        guard parts.count >= 4, let group = Int(parts[parts.count - 3]), let worker = Int(parts[parts.count - 2]),
+            let serial = UInt64(parts[parts.count - 1])
         else { return nil }
-        let name = parts.dropLast(2).joined(separator: "-")
-        guard let group = plans.first(where: { $0.value.first.name == name })?.key else { return nil }
         self.init(group: group, worker: worker, serial: serial)
+    }
+
+    /// Reads the name of what is there; nil where no group has it.
+    init?(_ text: String, _ plans: [Int: GroupPlan]) {
+        self.init(text)
+        guard serial > 0, let plan = plans[group], self.text(plan) == text else { return nil }
     }
 }
 
@@ -43,7 +49,7 @@ extension GroupReport {
         let position = ReportPosition(group: self.group, worker: worker, serial: association.serial)
         let plan = association.member.map { group.tunnels[$0] } ?? group.first
         var status = AssociationStatus(
-            id: position.text(plans), tunnel: plan.name,
+            id: position.text(group), tunnel: plan.name,
             role: group.role == .client ? .client : .server, state: .init(association.state),
             peerAddress: association.peer.map(\.description) ?? "\(plan.settings.forward.value)")
         if association.member == nil { status.tunnels = group.tunnels.map(\.name) }
@@ -81,12 +87,12 @@ extension GroupReport {
         let plan = group.tunnels[flow.member]
         let isRefused = flow.isShared && isRefused.indices.contains(flow.member) && isRefused[flow.member]
         var status = FlowStatus(
-            id: ReportPosition(group: self.group, worker: worker, serial: flow.serial).text(plans), tunnel: plan.name,
+            id: ReportPosition(group: self.group, worker: worker, serial: flow.serial).text(group), tunnel: plan.name,
             service: plan.settings.service, role: group.role == .client ? .client : .server,
             mode: flow.isShared ? .shared : .plain, state: isRefused ? .refused : .init(flow.state),
             since: clock.date(flow.beganAt))
         status.association = flow.association.map {
-            ReportPosition(group: self.group, worker: worker, serial: $0).text(plans)
+            ReportPosition(group: self.group, worker: worker, serial: $0).text(group)
         }
         status.sender = flow.sender.map(\.description)
         status.peerAddress = flow.peer.map(\.description)

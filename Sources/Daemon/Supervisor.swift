@@ -93,8 +93,10 @@ public struct Supervisor {
         guard let poller = try? Poller(capacity: 2), (try? poller.add(signals.descriptor, token: 0)) != nil,
             (try? poller.add(source.messages.wakeup.descriptor, token: 1)) != nil
         else { return }
+        var isDraining = false
         while true {
-            guard (try? poller.wait(nanoseconds: nil) { _ in }) != nil else { return }
+            let patience = isDraining ? Self.drainInterval : nil
+            guard let ready = try? poller.wait(nanoseconds: patience, { _ in }) else { return }
             while let signal = signals.next() {
                 if signal == .terminate || signal == .interrupt { return }
                 _ = reload(source, keyLog)
@@ -102,11 +104,18 @@ public struct Supervisor {
             for message in source.messages.takeAll() {
                 switch message {
                 case .reload(let give): give(.done(reload(source, keyLog)))
-                case .drain(let give): drain(source, give)
+                case .drain(let give):
+                    drain(source, give)
+                    isDraining = true
+                case .drained: return
                 }
             }
+            if isDraining, ready == 0 { source.status { if $0.flows == 0 { source.messages.post(.drained) } } }
         }
     }
+
+    /// How often it is looked whether a daemon that drains still has flows.
+    private static let drainInterval: Int64 = 500_000_000
 
     // MARK: Reload
 
@@ -143,9 +152,9 @@ public struct Supervisor {
         let before = source.state.withLock { $0 }
         let plan = ReloadPlan(from: before, to: configuration, plans)
         // What cannot be bound is found before anything ends.
-        let taken = Set(before.configuration.tunnels.map(\.listen.value))
+        let freed = Set(plan.ended.flatMap { before.plans[$0]?.listeners ?? [] }.map(\.settings.listen.value.port))
         for group in plan.begun {
-            for tunnel in group.listeners where !taken.contains(tunnel.settings.listen.value) {
+            for tunnel in group.listeners where !freed.contains(tunnel.settings.listen.value.port) {
                 do throws(Failure) { try checkFree(tunnel) } catch {
                     result.errors.append(ConfigurationDiagnostic(severity: "error", message: error.description))
                 }
@@ -158,34 +167,69 @@ public struct Supervisor {
         log.configure(LogLevel(configuration.daemon.logLevel), tunnels: configuration.logLevels)
         var after = before
         after.configuration = configuration
-        for group in plan.ended {
-            source.workers.remove(group)
-            after.plans[group] = nil
+        // What takes a restart is not in force until then, and is named each time.
+        after.configuration.daemon = before.configuration.daemon
+        after.configuration.daemon.logLevel = configuration.daemon.logLevel
+        if let failure = exchange(plan.ended, for: plan.begun, &after, source) {
+            result.errors.append(ConfigurationDiagnostic(severity: "error", message: failure.description))
+            goBack(to: before, after, without: plan.ended, source, &result)
+            return
         }
         for (group, updated) in plan.updated {
             source.workers.update(updated, group: group)
             after.plans[group] = updated
         }
-        for begun in plan.begun {
-            do {
-                try source.workers.add(begun, as: after.nextGroup)
-                after.plans[after.nextGroup] = begun
-                if after.isDraining { source.workers.drain() }
-            } catch {
-                result.errors.append(ConfigurationDiagnostic(severity: "error", message: error.description))
-            }
-            after.nextGroup += 1
-        }
         source.state.withLock { $0 = after }
         result.applied = plan.applied
         result.unchanged = plan.unchanged
         result.needsRestart = plan.needsRestart
-        for error in result.errors { log.write(.error, error.message) }
         for sentence in plan.applied { log.write(.notice, "reload: \(sentence)") }
         for sentence in plan.needsRestart { log.write(.warning, "reload: \(sentence)") }
         log.tell(
             .reloaded, .notice, nil,
             plan.applied.isEmpty ? "reloaded: no tunnel has changed" : "reloaded: \(plan.applied.count) changes")
+    }
+
+    /// Ends groups and begins others. Where one of these cannot, none of them stays, and why is the answer.
+    private func exchange(
+        _ ended: [Int], for begun: [GroupPlan], _ state: inout DaemonSource.State, _ source: DaemonSource
+    ) -> WorkerFailure? {
+        for group in ended {
+            source.workers.remove(group)
+            state.plans[group] = nil
+        }
+        let first = state.nextGroup
+        for plan in begun {
+            do throws(WorkerFailure) {
+                state.nextGroup += 1
+                try source.workers.add(plan, as: state.nextGroup - 1)
+                state.plans[state.nextGroup - 1] = plan
+            } catch {
+                for group in first..<state.nextGroup where state.plans.removeValue(forKey: group) != nil {
+                    source.workers.remove(group)
+                }
+                return error
+            }
+        }
+        if state.isDraining { source.workers.drain() }
+        return nil
+    }
+
+    /// Begins again what a reload has ended that failed after all, such as for want of file descriptors.
+    private func goBack(
+        to before: DaemonSource.State, _ after: DaemonSource.State, without ended: [Int], _ source: DaemonSource,
+        _ result: inout ReloadResult
+    ) {
+        var state = after
+        state.configuration = before.configuration
+        log.configure(LogLevel(before.configuration.daemon.logLevel), tunnels: before.configuration.logLevels)
+        for plan in ended.compactMap({ before.plans[$0] }) {
+            guard let failure = exchange([], for: [plan], &state, source) else { continue }
+            result.errors.append(ConfigurationDiagnostic(severity: "error", message: failure.description))
+        }
+        source.state.withLock { $0 = state }
+        for error in result.errors { log.write(.error, error.message) }
+        log.tell(.reloadFailed, .error, nil, "\(result.errors[0].message); the tunnels are as they were")
     }
 
     private func drain(_ source: DaemonSource, _ give: @escaping @Sendable (ControlOutcome<DrainResult>) -> Void) {

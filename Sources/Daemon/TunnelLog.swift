@@ -67,6 +67,7 @@ final class TunnelLog: Sendable {
 
     /// Tells an event; `association` is the id of the association that it is about.
     func tell(_ event: TunnelEvent, association: String? = nil) {
+        let log = log.about(association)
         switch event {
         case .established(let peer, let sender, let description):
             let by = sender.map { " for \($0)" } ?? ""
@@ -136,7 +137,7 @@ final class TunnelLog: Sendable {
                 .unresolved, .warning, "unresolved", "no address for \(name); next attempt in \(Self.text(retryIn))",
                 ["host": name])
         case .oversize(let sender, let byteCount, let fate):
-            tellOversize(sender, byteCount, fate)
+            tellOversize(sender, byteCount, fate, log)
         case .pathMTUChanged(let peer, let path, let before, let maximumDatagram):
             let change = before.map { "changed from \($0) to \(path.current)" } ?? "is \(path.current)"
             log.tell(
@@ -161,7 +162,9 @@ final class TunnelLog: Sendable {
         }
     }
 
-    private func tellOversize(_ sender: Endpoint, _ byteCount: Int, _ fate: DatagramFate) {
+    private func tellOversize(
+        _ sender: Endpoint, _ byteCount: Int, _ fate: DatagramFate, _ log: DaemonLog
+    ) {
         let (what, limit) =
             switch fate {
             case .whole: ("carried", byteCount)

@@ -100,7 +100,7 @@ final class Worker {
 
     private func add(_ plan: GroupPlan, as number: Int) throws(WorkerFailure) {
         let group = UInt16(truncatingIfNeeded: number)
-        let logs = GroupLog(plan, log)
+        let logs = GroupLog(plan, group: number, worker: self.number, log)
         do {
             let sockets = try sockets(group, plan) { [mailbox, resolver] member in
                 resolver.resolve(plan.tunnels[member].settings.forward.value) { result in

@@ -508,7 +508,8 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
     func tell(_ event: TunnelEvent, _ index: Int32? = nil) {
         let isOfOne = index.map { $0 != link } ?? (members.count == 1)
         let member = isOfOne ? index.map { Int(flows[$0].member) } ?? 0 : nil
-        events.append(TunnelNotice(member: member, serial: index.map { flows[$0].serial }, event))
+        let association = index.flatMap { flows[$0].isCarried ? link : $0 }.map { flows[$0].serial }
+        events.append(TunnelNotice(member: member, association: association, event))
     }
 
     func tellOversize(_ byteCount: Int, _ fate: DatagramFate, _ index: Int32, now: Instant) {

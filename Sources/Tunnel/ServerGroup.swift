@@ -813,7 +813,9 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
 
     func tell(_ event: TunnelEvent, _ index: Int32) {
         let member = flows[index].channel == nil || members.count == 1 ? Int(flows[index].member) : nil
-        events.append(TunnelNotice(member: member, serial: flows[index].serial, event))
+        let carrier = flows[index].carrier
+        let association = flows[carrier >= 0 ? carrier : index].serial
+        events.append(TunnelNotice(member: member, association: association, event))
     }
 
     func tellOversize(_ byteCount: Int, _ fate: DatagramFate, _ index: Int32, now: Instant) {

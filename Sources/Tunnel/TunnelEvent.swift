@@ -43,14 +43,14 @@ public enum TunnelEvent: Sendable {
 public struct TunnelNotice: Sendable {
     /// The number of the tunnel in its group; nil for what concerns the group as a whole.
     public let member: Int?
-    /// The association or flow, by the serial that its snapshot has; nil where it is about none.
-    public let serial: UInt64?
+    /// The association, or the one that carries the flow, by the serial that its snapshot has; nil where it is about none.
+    public let association: UInt64?
     /// What has happened.
     public let event: TunnelEvent
 
-    init(member: Int?, serial: UInt64? = nil, _ event: TunnelEvent) {
+    init(member: Int?, association: UInt64? = nil, _ event: TunnelEvent) {
         self.member = member
-        self.serial = serial
+        self.association = association
         self.event = event
     }
 }
