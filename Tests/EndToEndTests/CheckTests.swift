@@ -31,6 +31,22 @@ import TestSupport
 
         """
 
+    @Test func `the effective config names every default, holds no secrets and amounts to itself`() async throws {
+        let bench = try await Bench()
+        let path = try bench.configure("client", tunnels: Self.good)
+        let (status, said) = try await bench.culvert("config", "--effective", "--config", path)
+        #expect(status == 0 && said.contains("flow_timeout = \"") && said.contains("[tunnel.heartbeat]"), "\(said)")
+        #expect(said.contains("private_key = \"\(bench.keys.path("client.key"))\"") && !said.contains("PRIVATE KEY"))
+        let again = try bench.directory.write(said, "again.toml")
+        #expect(try await bench.culvert("config", "--effective", "--config", again).said == said)
+        #expect(try await verdict(bench, again).status == 0)
+
+        #expect(try await bench.culvert("config", "--config", path).status == 64)
+        try bench.directory.write("[daemon]\nworkers = -1\n", "bad.toml")
+        let bad = try await bench.culvert("config", "--effective", "--config", bench.directory("bad.toml"))
+        #expect(bad.status == 1 && bad.said.contains("bad.toml:2") && !bad.said.contains("[[tunnel]]"), "\(bad.said)")
+    }
+
     @Test func `a good config is said to be good, as a file and as a directory`() async throws {
         let bench = try await Bench()
         let path = try bench.configure("client", tunnels: Self.good)
