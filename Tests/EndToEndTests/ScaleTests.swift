@@ -7,20 +7,10 @@ import TestSupport
 import Wire
 
 @Suite(.serialized) struct ScaleTests {
-    /// The limit on open files, raised for this process as far as it may be.
-    private static let openFiles: Int = {
-        var limit = rlimit()
-        let files = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
-        guard getrlimit(files, &limit) == 0 else { return 0 }
-        limit.rlim_cur = limit.rlim_max
-        setrlimit(files, &limit)
-        return Int(clamping: limit.rlim_cur)
-    }()
-
     private static let associations = BuildKind.isSanitized ? 1000 : BuildKind.isOptimized ? 10_000 : 5000
 
     @Test(
-        .enabled(if: openFiles > associations + 1000, "the limit on open files is too low"),
+        .enabled(if: OpenFiles.limit > associations + 1000, "the limit on open files is too low"),
         .timeLimit(.minutes(3)))
     func `ten thousand associations carry data both ways and cost little when they are idle`() async throws {
         let pair = try await Pair(
@@ -89,7 +79,7 @@ import Wire
     }
 
     @Test(
-        .enabled(if: openFiles > associations + 1000, "the limit on open files is too low"),
+        .enabled(if: OpenFiles.limit > associations + 1000, "the limit on open files is too low"),
         .timeLimit(.minutes(5)))
     func `the heartbeats of ten thousand idle associations cost less than three hundredths of a processor`()
         async throws

@@ -40,10 +40,12 @@ enum Role: String, Sendable, CaseIterable, CustomTestStringConvertible {
 }
 
 /// A server tunnel's section.
-func serverTunnel(_ manner: Manner, listen: UInt16, forward: UInt16, _ settings: String = "") -> String {
+func serverTunnel(
+    _ manner: Manner, listen: UInt16, forward: UInt16, name: String = "under-test", _ settings: String = ""
+) -> String {
     """
     [[tunnel]]
-    name = "under-test"
+    name = "\(name)"
     listen = "dtls://127.0.0.1:\(listen)"
     forward = "udp://127.0.0.1:\(forward)"
     \(manner.isPreShared ? "" : "require_client_certificate = \(manner.isMutual)")
@@ -112,13 +114,16 @@ final class ClientScene: Sendable {
     let application: UDPEndpoint
 
     /// `peer` is the port of the server on 127.0.0.1.
-    init(_ manner: Manner = .ecdsa, to peer: UInt16, trust: String = "", _ settings: String = "") async throws {
+    init(
+        _ manner: Manner = .ecdsa, to peer: UInt16, trust: String = "", sharing: String = "never",
+        _ settings: String = ""
+    ) async throws {
         let keys = try await TestKeys.shared()
         port = try FreePorts.next()
         application = try UDPEndpoint()
         daemon = try await DaemonFixture(
             credentials(manner, .client, keys, trust: trust)
-                + clientTunnel(manner, listen: port, forward: peer, settings))
+                + clientTunnel(manner, listen: port, forward: peer, settings), sharing: sharing)
     }
 
     /// Sends a line, as often as it takes a server that may not listen yet.

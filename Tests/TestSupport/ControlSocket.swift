@@ -59,7 +59,16 @@ public struct AssociationReport: Decodable, Sendable {
 /// One tunnel, by the names that the control API gives its fields.
 // swift-format-ignore: AllPublicDeclarationsHaveDocumentation
 public struct TunnelReport: Decodable, Sendable {
+    public struct Refusal: Decodable, Sendable {
+        public var reason: String
+        public var message: String
+    }
+
     public var name: String
+    public var mode: String?
+    public var state: String
+    public var flows: Int
+    public var serviceRefused: Refusal?
     public var associations: [String: Int]
     public var datagrams: AssociationReport.Count
     public var dropped: [String: UInt64]
@@ -83,7 +92,12 @@ public struct ControlSocket: Sendable {
     public init(path: String) { self.path = path }
 
     /// GET `target`: the status and the body; nil when nobody answers.
-    public func get(_ target: String) -> (status: Int, body: Data)? {
+    public func get(_ target: String) -> (status: Int, body: Data)? { request("GET", target) }
+
+    /// POST nothing to `target`: the status and the body; nil when nobody answers.
+    public func post(_ target: String) -> (status: Int, body: Data)? { request("POST", target) }
+
+    private func request(_ method: String, _ target: String) -> (status: Int, body: Data)? {
         let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
@@ -100,7 +114,8 @@ public struct ControlSocket: Sendable {
             }
         }
         guard connected == 0 else { return nil }
-        let request = Array("GET \(target) HTTP/1.1\r\nHost: culvert\r\nConnection: close\r\n\r\n".utf8)
+        let request = Array(
+            "\(method) \(target) HTTP/1.1\r\nHost: culvert\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".utf8)
         guard send(descriptor, request, request.count, CInt(MSG_NOSIGNAL)) == request.count else { return nil }
         var answer = Data()
         var buffer = [UInt8](repeating: 0, count: 65_536)

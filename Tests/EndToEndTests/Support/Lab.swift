@@ -151,7 +151,7 @@ final class LabPair {
 
     /// `settings` go into both ends' tunnels, and those of `client` into the client's; `prepare` is done to the network first.
     init(
-        isIPv6: Bool = false, _ settings: String, client clientSettings: String = "",
+        isIPv6: Bool = false, _ settings: String, client clientSettings: String = "", sharing: String = "never",
         prepare: (Lab) async throws -> Void = { _ in }
     ) async throws {
         lab = try await Lab(isIPv6: isIPv6)
@@ -160,9 +160,11 @@ final class LabPair {
         let exit = Endpoint(address: lab.serverAddress, port: 6514)
         let entrance = Endpoint(address: .loopbackIPv4, port: 5514)
         target = try await lab.peer(on: .server, Endpoint(address: .loopbackIPv4, port: 514))
-        try bench.configure("server", tunnels: Self.tunnel("dtls://\(exit)", "udp://\(target.endpoint)", settings))
         try bench.configure(
-            "client",
+            "server", sharing: sharing,
+            tunnels: Self.tunnel("dtls://\(exit)", "udp://\(target.endpoint)", settings))
+        try bench.configure(
+            "client", sharing: sharing,
             tunnels: Self.tunnel(
                 "udp://\(entrance)", "dtls://\(exit)", "server_name = \"localhost\"\n\(settings)\n\(clientSettings)"))
         server = try await bench.start("server", prefix: lab.on(.server))

@@ -88,6 +88,12 @@ final class Peer: Sendable {
         }
     }
 
+    /// Waits until one of `peers` has a datagram, or for `milliseconds`.
+    static func wait(for peers: [Peer], milliseconds: CInt) {
+        var descriptors = peers.map { pollfd(fd: $0.descriptor, events: Int16(POLLIN), revents: 0) }
+        poll(&descriptors, nfds_t(descriptors.count), milliseconds)
+    }
+
     /// Forgets what has arrived.
     func drain() {
         while take() != nil {}
