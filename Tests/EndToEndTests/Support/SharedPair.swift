@@ -40,7 +40,7 @@ final class SharedPair {
             serverSettings(name).map { "\(settings)\n\($0)" }
         }
         try bench.configure(
-            "client", daemon: "log_level = \"notice\"", sharing: sharing,
+            "client", sharing: sharing,
             tunnels: services.map {
                 """
                 [[tunnel]]
@@ -65,7 +65,7 @@ final class SharedPair {
         _ bench: Bench, _ exit: Endpoint, _ services: [Service], sharing: String, _ settings: (String) -> String?
     ) throws {
         try bench.configure(
-            "server", daemon: "log_level = \"notice\"", sharing: sharing,
+            "server", sharing: sharing,
             tunnels: services.compactMap { service in
                 settings(service.name).map {
                     """
