@@ -238,8 +238,8 @@ import Wire
         #expect(pair.services.dropFirst().allSatisfy { $0.target.take() == nil })
 
         try pair.configureServer { _ in "" }
-        let answer = pair.server.control.post("/v1/reload")
-        #expect(answer?.status == 200, "\(answer.map { String(decoding: $0.body, as: UTF8.self) } ?? "nobody")")
+        let answer = try pair.server.control.post("/v1/reload")
+        #expect(answer.status == 200, "\(answer.body)")
         for sender in senders {
             try await eventually("answers: \(pair.logs)", every: .milliseconds(50)) {
                 sender.send([3])

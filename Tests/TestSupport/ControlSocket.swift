@@ -92,12 +92,7 @@ public struct ControlSocket: Sendable {
     public init(path: String) { self.path = path }
 
     /// GET `target`: the status and the body; nil when nobody answers.
-    public func get(_ target: String) -> (status: Int, body: Data)? { request("GET", target) }
-
-    /// POST nothing to `target`: the status and the body; nil when nobody answers.
-    public func post(_ target: String) -> (status: Int, body: Data)? { request("POST", target) }
-
-    private func request(_ method: String, _ target: String) -> (status: Int, body: Data)? {
+    public func get(_ target: String) -> (status: Int, body: Data)? {
         let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
@@ -114,8 +109,7 @@ public struct ControlSocket: Sendable {
             }
         }
         guard connected == 0 else { return nil }
-        let request = Array(
-            "\(method) \(target) HTTP/1.1\r\nHost: culvert\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".utf8)
+        let request = Array("GET \(target) HTTP/1.1\r\nHost: culvert\r\nConnection: close\r\n\r\n".utf8)
         guard send(descriptor, request, request.count, CInt(MSG_NOSIGNAL)) == request.count else { return nil }
         var answer = Data()
         var buffer = [UInt8](repeating: 0, count: 65_536)
