@@ -238,7 +238,7 @@ import Wire
         #expect(pair.services.dropFirst().allSatisfy { $0.target.take() == nil })
 
         try pair.configureServer { _ in "" }
-        let answer = try pair.server.control.post("/v1/reload")
+        let answer = try pair.server.post("/v1/reload")
         #expect(answer.status == 200, "\(answer.body)")
         for sender in senders {
             try await eventually("answers: \(pair.logs)", every: .milliseconds(50)) {
