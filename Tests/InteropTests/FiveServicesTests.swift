@@ -73,8 +73,12 @@ private final class FiveServices: Sendable {
         for (name, port) in ports {
             // The kernel's list has addresses and ports as hexadecimal digits; the address is 127.0.0.1.
             let socket = "0100007F:" + String(UInt32(port) + 0x10000, radix: 16, uppercase: true).dropFirst()
-            try await eventually("\(name) at port \(port): \(servers[name]?.description ?? "")") {
-                try String(contentsOfFile: "/proc/net/udp", encoding: .utf8).contains(socket)
+            // Beside tests with thousands of sockets the list is long and each look takes its time.
+            try await eventually(
+                "\(name) at port \(port): \(servers[name]?.description ?? "")", within: .seconds(60),
+                every: .milliseconds(250)
+            ) {
+                try Data(contentsOf: URL(fileURLWithPath: "/proc/net/udp")).range(of: Data(socket.utf8)) != nil
             }
         }
 
