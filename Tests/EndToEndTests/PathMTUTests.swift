@@ -109,18 +109,19 @@ struct PathMTUTests {
             #expect(answer == nil || answer?.bytes == pattern(back + excess))
         }
         // One line for each end, its flow and minute, that names the size; none while a size is in doubt, as it is for a moment
-        // when a busy machine has lost the probes that confirm it.
-        try await eventually("lines that name the sizes: \(pair.logs)", every: .milliseconds(200)) {
-            let told = [(pair.client, there), (pair.server, back)].map { daemon, size in
-                !daemon.lines(with: "one packet of the path carries \(size);").isEmpty
+        // when a busy machine has lost the probes that confirm it. A search may have gone on by a step since.
+        for (daemon, size) in [(pair.client, there), (pair.server, back)] {
+            try await eventually("a line that names the size: \(pair.logs)", every: .milliseconds(200)) {
+                if !daemon.lines(with: "make the application send at most that").isEmpty { return true }
+                pair.sender.send(pattern(there + 4000))
+                pair.target.send(pattern(back + 4000), to: first.source)
+                return false
             }
-            if !told[0] { pair.sender.send(pattern(there + 4000)) }
-            if !told[1] { pair.target.send(pattern(back + 4000), to: first.source) }
-            return told[0] && told[1]
+            let lines = daemon.lines(with: "make the application send at most that")
+            #expect(lines.count == 1, "\(pair.logs)")
+            let told = lines.first?.firstMatch(of: /one packet of the path carries (\d+);/).flatMap { Int($0.output.1) }
+            #expect(told.map { abs($0 - size) <= 8 } == true, "\(pair.logs)")
         }
-        #expect(pair.client.lines(with: "make the application send at most that").count == 1)
-        #expect(pair.client.lines(with: "one packet of the path carries \(there);").count == 1, "\(pair.logs)")
-        #expect(pair.server.lines(with: "one packet of the path carries \(back);").count == 1, "\(pair.logs)")
     }
 
     @Test(arguments: Given.all)

@@ -57,7 +57,15 @@ import Wire
             server \(after.server >> 10) KiB
             """)
         #expect(targets.count == Self.associations)
-        if !BuildKind.isSanitized { #expect(client <= 4096 && server <= 4096) }
+        if !BuildKind.isSanitized {
+            // An association that has had to drop something, a repeated flight on a busy machine, keeps counters for it.
+            func limit(_ daemon: Daemon) throws -> Int {
+                let all = try daemon.associations()
+                return 4096 + 256 * all.count { !$0.dropped.isEmpty } / max(all.count, 1)
+            }
+            let limits = (client: try limit(pair.client), server: try limit(pair.server))
+            #expect(client <= limits.client && server <= limits.server, "\(limits)")
+        }
 
         // All of them, once more and both ways, in no haste.
         for some in stride(from: 0, to: senders.count, by: 100).map({ senders[$0..<min($0 + 100, senders.count)] }) {
