@@ -81,7 +81,7 @@ let package = Package(
         .executableTarget(
             name: "culvert-bench",
             dependencies: [
-                "LinuxIO", "Wire",
+                "Control", "DTLS", "LinuxIO", "OpenSSL", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

@@ -32,6 +32,8 @@ final class Contender {
     let kind: ContenderKind
     /// The one flow that all of its trials use.
     let sender: Sender
+    /// Where its datagrams go in.
+    let entry: Endpoint
     private let processes: [ChildProcess]
 
     /// Starts the processes of a contender and waits until they carry datagrams to the sink.
@@ -44,6 +46,7 @@ final class Contender {
             let sender = try Sender(to: entry)
             if try Self.carries(sender, processes, sink, seconds: kind == .socat ? 2 : 15) {
                 self.sender = sender
+                self.entry = entry
                 self.processes = processes
                 return
             }

@@ -1,8 +1,11 @@
 // A temporary directory with the keys, configs and logs of the contenders, and how each of them is started. Removed with
 // all that is in it when it is let go.
 
+import Control
+import DTLS
 import FoundationEssentials
 import LinuxIO
+import OpenSSL
 import Wire
 
 /// Where the contenders' files are.
@@ -83,6 +86,47 @@ final class Workspace {
     // MARK: - culvert
 
     func startCulvert(to sink: Endpoint) throws -> ([ChildProcess], Endpoint) {
+        try makeCulvertKeys()
+        let middle = try freePort()
+        let entry = try freePort()
+        let client = try startDaemon(
+            "client", listen: "udp://127.0.0.1:\(entry)", forward: "dtls://127.0.0.1:\(middle)", sharing: "never")
+        let server = try startDaemon(
+            "server", listen: "dtls://127.0.0.1:\(middle)", forward: "udp://\(sink)", sharing: "never")
+        return ([client, server], Endpoint(address: .loopbackIPv4, port: entry))
+    }
+
+    /// Starts a server that waits for many peers, and waits until it is ready.
+    func startCrowdedCulvert() throws -> (ChildProcess, Endpoint) {
+        try makeCulvertKeys()
+        let port = try freePort()
+        let server = try startDaemon(
+            "server", listen: "dtls://127.0.0.1:\(port)", forward: "udp://127.0.0.1:9", sharing: "always",
+            limits: "max_associations = 1000000\nmax_handshakes = 4096\n")
+        let control = ControlClient(path: controlSocket(of: "server"))
+        try wait(for: "culvert") {
+            do { return try control.whatIsMissing() == nil ? true : nil } catch { return nil }
+        }
+        return (server, Endpoint(address: .loopbackIPv4, port: port))
+    }
+
+    /// What a peer of the server shows and believes.
+    func peerContext() throws -> HandshakeContext {
+        let now = Int64(Date.now.timeIntervalSince1970)
+        var options = HandshakeContext.Options()
+        options.credential = Credential.load(
+            certificate: "\(path)/client.crt", privateKey: "\(path)/client.key", now: now
+        ).value
+        options.trust = TrustAnchors.load(authorities: "\(path)/ca.crt", now: now).value
+        options.heartbeatMode = .peerAllowedToSend
+        options.applicationProtocol = "culvert/1"
+        return try HandshakeContext(.client, options)
+    }
+
+    /// Where the daemon of this role is asked.
+    func controlSocket(of role: String) -> String { "\(path)/\(role).sock" }
+
+    private func makeCulvertKeys() throws {
         let program = try culvertProgram()
         try runToEnd([program, "keys", "ca", "--out", "\(path)/ca"], log: "keys.log")
         for role in ["client", "server"] {
@@ -92,20 +136,19 @@ final class Workspace {
                     "--out", "\(path)/\(role)",
                 ], log: "keys.log")
         }
-        let middle = try freePort()
-        let entry = try freePort()
-        let roles = [
-            ("client", "udp://127.0.0.1:\(entry)", "dtls://127.0.0.1:\(middle)"),
-            ("server", "dtls://127.0.0.1:\(middle)", "udp://\(sink)"),
-        ]
-        let processes = try roles.map { role, listen, forward in
-            try write(config(role, listen: listen, forward: forward), to: "\(role).toml")
-            return try start([program, "run", "--config", "\(path)/\(role).toml"], log: "culvert-\(role).log")
-        }
-        return (processes, Endpoint(address: .loopbackIPv4, port: entry))
     }
 
-    private func culvertProgram() throws -> String {
+    private func startDaemon(
+        _ role: String, listen: String, forward: String, sharing: String, limits: String = ""
+    ) throws -> ChildProcess {
+        try write(
+            config(role, listen: listen, forward: forward, sharing: sharing) + limits, to: "\(role).toml")
+        return try start(
+            [culvertProgram(), "run", "--config", "\(path)/\(role).toml"], log: "culvert-\(role).log")
+    }
+
+    /// The daemon's program.
+    func culvertProgram() throws -> String {
         if let culvert { return culvert }
         let own = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
         let program = own.dropLast("culvert-bench".count) + "culvert"
@@ -115,10 +158,10 @@ final class Workspace {
         return String(program)
     }
 
-    private func config(_ role: String, listen: String, forward: String) -> String {
+    private func config(_ role: String, listen: String, forward: String, sharing: String) -> String {
         """
         [daemon]
-        control_socket = "\(path)/\(role).sock"
+        control_socket = "\(controlSocket(of: role))"
 
         [identity.default]
         certificate = "\(path)/\(role).crt"
@@ -130,7 +173,7 @@ final class Workspace {
         [[tunnel]]
         name = "bench"
         listen = "\(listen)"
-        sharing = "never"
+        sharing = "\(sharing)"
         forward = "\(forward)"
 
         """
@@ -157,7 +200,8 @@ final class Workspace {
         try ChildProcess(arguments, output: "\(path)/\(log)")
     }
 
-    private func runToEnd(_ arguments: [String], log: String) throws {
+    /// Runs a program until it has ended, and throws where it has failed.
+    func runToEnd(_ arguments: [String], log: String) throws {
         let process = try start(arguments, log: log)
         let status = try wait(for: arguments[0]) { process.isRunning ? nil : process.status }
         guard status == 0 else {
@@ -165,6 +209,7 @@ final class Workspace {
         }
     }
 
+    @discardableResult
     private func wait<Value>(for what: String, _ attempt: () -> Value?) throws -> Value {
         let poller = try Poller()
         let end = MonotonicClock.now + 10_000_000_000
