@@ -114,9 +114,10 @@ final class Workspace {
     func peerContext() throws -> HandshakeContext {
         let now = Int64(Date.now.timeIntervalSince1970)
         var options = HandshakeContext.Options()
-        options.credential = Credential.load(
-            certificate: "\(path)/client.crt", privateKey: "\(path)/client.key", now: now
-        ).value
+        options.credential =
+            Credential.load(
+                certificate: "\(path)/client.crt", privateKey: "\(path)/client.key", now: now
+            ).value
         options.trust = TrustAnchors.load(authorities: "\(path)/ca.crt", now: now).value
         options.heartbeatMode = .peerAllowedToSend
         options.applicationProtocol = "culvert/1"
