@@ -362,7 +362,8 @@ extension TunnelReader {
         }
         if let value = heartbeat.integer("retries", in: 0...100) { settings.heartbeat.retries = value }
         if let value = heartbeat.boolean("answer") { settings.heartbeat.answer = value }
-        guard let interval, interval.value >= settings.flowTimeout else { return }
+        // An association that flows share outlives them.
+        guard settings.sharing == .never, let interval, interval.value >= settings.flowTimeout else { return }
         log.warning(
             "'interval' is not shorter than the tunnel's flow_timeout (\(settings.flowTimeout.settingText)), so no heartbeat is ever sent",
             at: interval.location)
