@@ -259,10 +259,27 @@ func words(_ lines: [StyledLine], _ style: TextStyle) -> String {
         #expect(text.hasPrefix("ATTENTION: 3 of 3 tunnels: syslog, radius, coap\nDRAINING: "))
         #expect(
             text.contains(
-                "! the peer refuses the service 'syslog' (unknown_service), for 1 min 30 s: there is no service 'syslog'"
+                "! the peer has refused the service 'syslog' for 1 min 30 s: there is no service 'syslog'"
             ))
         #expect(text.contains("! the certificate CN=radius has expired on 2026-09-21"))
         #expect(text.contains("! dropping 64/s now: mostly queue_full"))
+    }
+
+    @Test(arguments: [true, false])
+    func `a service that the peer refuses is said once, with for how long`(isDown: Bool) {
+        let now = now
+        let report = report { facts in
+            facts.status.tunnels[0].state = isDown ? .down : .up
+            facts.status.tunnels[0].problem = "the peer does not give the service 'syslog': unknown service"
+            facts.tunnels[0].serviceRefused = .init(
+                reason: "unknown_service", message: "unknown service", since: now - 90)
+        }
+        let warnings = report.lines(pipe).map { words([$0], pipe) }.filter { $0.contains("service") }
+        let sentence = "the peer has refused the service 'syslog' for 1 min 30 s: unknown service"
+        #expect(
+            warnings.map { $0.trimmingCharacters(in: .whitespaces) } == [
+                "! \(isDown ? "nothing passes: " : "")\(sentence)"
+            ])
     }
 
     @Test func `a tunnel that nobody has used says so without alarm`() {

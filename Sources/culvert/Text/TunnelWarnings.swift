@@ -22,19 +22,11 @@ struct TunnelWarnings {
         now: Date
     ) {
         var list: [Warning] = []
-        if summary.state == .down {
+        if let problem = Self.problem(summary, tunnel, now: now) {
+            let isDown = summary.state == .down
+            let isBad = isDown || tunnel?.serviceRefused != nil
             list.append(
-                Warning(text: "nothing passes: \(summary.problem ?? "no association is established")", ink: .bad))
-        } else if let problem = summary.problem {
-            list.append(Warning(text: problem, ink: .warning))
-        }
-        if let refusal = tunnel?.serviceRefused {
-            let since = Figures.duration(now.timeIntervalSince(refusal.since))
-            list.append(
-                Warning(
-                    text:
-                        "the peer refuses the service '\(tunnel?.service ?? summary.name)' (\(refusal.reason)), for \(since): \(refusal.message)",
-                    ink: .bad))
+                Warning(text: (isDown ? "nothing passes: " : "") + problem, ink: isBad ? .bad : .warning))
         }
         if let certificate = tunnel?.certificate, let warning = Self.warning(of: certificate, now: now) {
             list.append(warning)
@@ -46,6 +38,17 @@ struct TunnelWarnings {
                 Warning(text: "dropping \(Figures.rate(Double(dropped) / seconds))/s now: \(reason)", ink: .warning))
         }
         self.list = list
+    }
+
+    /// Why datagrams do not pass, as far as anything is wrong. The daemon's own word of a refused service says less.
+    private static func problem(
+        _ summary: DaemonStatus.Summary, _ tunnel: TunnelStatus?, now: Date
+    ) -> String? {
+        guard let tunnel, let refusal = tunnel.serviceRefused else {
+            return summary.problem ?? (summary.state == .down ? "no association is established" : nil)
+        }
+        let time = Figures.duration(now.timeIntervalSince(refusal.since))
+        return "the peer has refused the service '\(tunnel.service ?? summary.name)' for \(time): \(refusal.message)"
     }
 
     private static func warning(of certificate: CertificateStatus, now: Date) -> Warning? {
