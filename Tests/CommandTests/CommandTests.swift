@@ -76,7 +76,7 @@ func culvert(
         daemon.facts.withLock { facts in
             facts.associations = (0..<count).map { number in
                 var one = facts.associations[0]
-                one.id = "syslog-0-\(number)"
+                one.id = "syslog-0-0-\(number)"
                 return one
             }
         }
@@ -106,24 +106,24 @@ func culvert(
 
     @Test func `ping asks an association, or all of a tunnel`() async throws {
         let daemon = try FakeDaemon()
-        let (status, said) = try await run("ping", "radius-0-1", on: daemon)
+        let (status, said) = try await run("ping", "radius-1-0-1", on: daemon)
         #expect(status == 0)
         #expect(
             said
-                == "radius-0-1 203.0.113.77:40112: 31.8 ms, path MTU 1420 (complete), datagrams of up to 1355 bytes in one packet\n"
+                == "radius-1-0-1 203.0.113.77:40112: 31.8 ms, path MTU 1420 (complete), datagrams of up to 1355 bytes in one packet\n"
         )
         let (code, all) = try await run("ping", "radius", "--count", "2", on: daemon)
         #expect(code == 0 && all.split(separator: "\n").count == 5)
         #expect(all.hasSuffix("4 heartbeats, 4 answered; shortest 0.42 ms, mean 16.1 ms, longest 31.8 ms\n"))
-        #expect(daemon.actions.withLock { $0 }.suffix(2) == ["ping radius-0-1", "ping radius-0-2"])
+        #expect(daemon.actions.withLock { $0 }.suffix(2) == ["ping radius-1-0-1", "ping radius-1-1-1"])
         let json = try await run("ping", "syslog", "--json", on: daemon).said
-        #expect(json.hasPrefix("{\"id\":\"syslog-0-1\",") && json.contains("\"rtt_ms\":12.4"))
+        #expect(json.hasPrefix("{\"id\":\"syslog-0-0-1\",") && json.contains("\"rtt_ms\":12.4"))
     }
 
     @Test func `a ping without an answer, or without anybody to ask, fails`() async throws {
         let daemon = try FakeDaemon()
-        let (status, said) = try await run("ping", "coap-0-4", on: daemon)
-        #expect(status == 1 && said == "coap-0-4: The association is not established.\n")
+        let (status, said) = try await run("ping", "coap-2-0-4", on: daemon)
+        #expect(status == 1 && said == "coap-2-0-4: The association is not established.\n")
         let (code, none) = try await run("ping", "coap", on: daemon)
         #expect(code == 1 && none == "culvert: tunnel 'coap' has no established association\n")
         let (wrong, unknown) = try await run("ping", "../x?y", on: daemon)
@@ -132,13 +132,13 @@ func culvert(
 
     @Test func `associations are closed and rekeyed by their ids`() async throws {
         let daemon = try FakeDaemon()
-        #expect(try await run("close", "radius-0-1", on: daemon) == (0, "radius-0-1: closed\n"))
-        #expect(try await run("rekey", "radius-0-2", on: daemon) == (0, "radius-0-2: rekeying has begun\n"))
-        #expect(try await run("close", "radius-0-2", "--json", on: daemon).said == "{\"id\":\"radius-0-2\"}\n")
+        #expect(try await run("close", "radius-1-0-1", on: daemon) == (0, "radius-1-0-1: closed\n"))
+        #expect(try await run("rekey", "radius-1-1-1", on: daemon) == (0, "radius-1-1-1: rekeying has begun\n"))
+        #expect(try await run("close", "radius-1-1-1", "--json", on: daemon).said == "{\"id\":\"radius-1-1-1\"}\n")
         #expect(try await run("close", "nobody", on: daemon) == (1, "culvert: There is no association nobody.\n"))
         #expect(
-            try await run("rekey", "coap-0-4", on: daemon) == (1, "culvert: The association is not established.\n"))
-        #expect(daemon.actions.withLock { $0.first } == "close radius-0-1")
+            try await run("rekey", "coap-2-0-4", on: daemon) == (1, "culvert: The association is not established.\n"))
+        #expect(daemon.actions.withLock { $0.first } == "close radius-1-0-1")
     }
 
     @Test func `reload says what was changed, and what a restart would`() async throws {

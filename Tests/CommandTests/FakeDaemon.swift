@@ -101,22 +101,22 @@ struct DaemonFacts: Sendable {
             return one
         }
         var syslog = association(
-            "syslog-0-1", "syslog", .client, "192.0.2.7:6514", "DNS:collector.example.net",
+            "syslog-0-0-1", "syslog", .client, "192.0.2.7:6514", "DNS:collector.example.net",
             "ECDHE-ECDSA-AES128-GCM-SHA256", rtt: 12.4, path: 1500)
         syslog.mode = .shared
         syslog.flows = 2
         syslog.datagrams = .init(in: 0, out: 1_845_020)
         var branch7 = association(
-            "radius-0-1", "radius", .server, "203.0.113.77:40112", "CN=branch-7", "ECDHE-ECDSA-AES256-GCM-SHA384",
+            "radius-1-0-1", "radius", .server, "203.0.113.77:40112", "CN=branch-7", "ECDHE-ECDSA-AES256-GCM-SHA384",
             rtt: 31.8, path: 1420)
         branch7.datagrams = .init(in: 5_100, out: 5_099)
         var branch9 = association(
-            "radius-0-2", "radius", .server, "[2001:db8:9::2]:40000", "CN=branch-9", "ECDHE-ECDSA-AES256-GCM-SHA384",
+            "radius-1-1-1", "radius", .server, "[2001:db8:9::2]:40000", "CN=branch-9", "ECDHE-ECDSA-AES256-GCM-SHA384",
             rtt: 0.42, path: 1280)
         branch9.datagrams = .init(in: 3_020, out: 3_018)
         branch9.dropped = ["replayed": 2]
         let coap = AssociationStatus(
-            id: "coap-0-4", tunnel: "coap", role: .client, state: .reconnecting, peerAddress: "198.51.100.40:5684")
+            id: "coap-2-0-4", tunnel: "coap", role: .client, state: .reconnecting, peerAddress: "198.51.100.40:5684")
         return [syslog, branch7, branch9, coap]
     }
 
@@ -133,12 +133,12 @@ struct DaemonFacts: Sendable {
             one.idleMilliseconds = 4_200
             return one
         }
-        var first = flow("syslog-0-f1", "syslog", "syslog-0-1", .client, "127.0.0.1:48812", "192.0.2.7:6514", .open)
+        var first = flow("syslog-0-0-2", "syslog", "syslog-0-0-1", .client, "127.0.0.1:48812", "192.0.2.7:6514", .open)
         first.mode = .shared
         first.flowID = 1
         first.datagrams = .init(in: 0, out: 1_840_000)
         return [
-            first, flow("coap-0-f1", "coap", "coap-0-4", .client, "[::1]:40001", "198.51.100.40:5684", .waiting),
+            first, flow("coap-2-0-4", "coap", "coap-2-0-4", .client, "[::1]:40001", "198.51.100.40:5684", .waiting),
         ]
     }
 

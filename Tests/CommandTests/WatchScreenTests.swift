@@ -141,7 +141,7 @@ private func texts(
             sample(0) { facts in
                 facts.associations = (100..<150).map { number in
                     var one = facts.associations[0]
-                    one.id = "syslog-0-\(number)"
+                    one.id = "syslog-0-0-\(number)"
                     one.peerAddress = "192.0.2.\(number):6514"
                     return one
                 }

@@ -105,7 +105,7 @@ enum BusyDaemon {
 
     static func associations(at now: Date = Date(), steps: UInt64 = 0) -> [AssociationStatus] {
         let tunnels = tunnels(at: now, steps: steps)
-        var shared = established("syslog-0-1", .client, "192.0.2.7:6514", "DNS:collector.example.net", now - 271_000)
+        var shared = established("syslog-0-0-1", .client, "192.0.2.7:6514", "DNS:collector.example.net", now - 271_000)
         shared.mode = .shared
         shared.applicationProtocol = "culvert/1"
         shared.serverName = "collector.example.net"
@@ -115,23 +115,23 @@ enum BusyDaemon {
         shared.dropped = ["queue_full": 310, "oversize": 12]
         shared.pathMTU = .init(out: 1500, state: "complete", probes: 14, maximumDatagram: 1435)
 
-        var branch = established("radius-0-4", .server, "198.51.100.23:40112", "CN=branch-7", now - 86_000)
+        var branch = established("radius-1-0-4", .server, "198.51.100.23:40112", "CN=branch-7", now - 86_000)
         branch.heartbeat?.roundTrip = .init(last: 31.2, min: 28.8, mean: 32.5)
         branch.datagrams = tunnels[1].datagrams
         branch.bytes = tunnels[1].bytes
         branch.pathMTU = .init(out: 1400, state: "complete", probes: 40, maximumDatagram: 1327)
 
-        var other = established("radius-1-9", .server, "[2001:db8:4:12::9]:50001", "CN=branch-9", now - 4_000)
+        var other = established("radius-1-1-9", .server, "[2001:db8:4:12::9]:50001", "CN=branch-9", now - 4_000)
         other.heartbeat = .init(negotiated: false, localMode: "peer_allowed_to_send")
         other.heartbeat?.roundTrip = nil
         other.datagrams = .init(in: 410, out: 409)
         other.pathMTU = .init(out: 1280, state: "disabled", probes: 0, maximumDatagram: 1195)
 
-        var hostile = established("radius-1-12", .server, "198.51.100.66:1024", hostileName, now - 75)
+        var hostile = established("radius-1-1-12", .server, "198.51.100.66:1024", hostileName, now - 75)
         hostile.dropped = ["replayed": 7, "not_authentic": 3]
 
         let coming = AssociationStatus(
-            id: "coap-0-2", tunnel: "coap", role: .client, state: .handshaking, peerAddress: "203.0.113.40:5684")
+            id: "coap-2-0-2", tunnel: "coap", role: .client, state: .handshaking, peerAddress: "203.0.113.40:5684")
         return [shared, branch, other, hostile, coming]
     }
 

@@ -91,12 +91,12 @@ let promtoolIsInstalled = Program.isInstalled("promtool")
         let all = busyMetrics(associations: true)
         #expect(
             all.contains(
-                #"culvert_association_info{tunnel="radius",association="radius-0-4",role="server",mode="plain","#
+                #"culvert_association_info{tunnel="radius",association="radius-1-0-4",role="server",mode="plain","#
                     + #"state="established",peer="198.51.100.23:40112",identity="CN=branch-7","#
                     + #"cipher="ECDHE-ECDSA-AES128-GCM-SHA256"} 1"#))
-        #expect(all.contains(#"culvert_association_path_mtu_bytes{tunnel="radius",association="radius-0-4"} 1400"#))
+        #expect(all.contains(#"culvert_association_path_mtu_bytes{tunnel="radius",association="radius-1-0-4"} 1400"#))
         #expect(
-            all.contains(#"culvert_association_round_trip_seconds{tunnel="radius",association="radius-0-4"} 0.0312"#))
+            all.contains(#"culvert_association_round_trip_seconds{tunnel="radius",association="radius-1-0-4"} 0.0312"#))
         #expect(all.contains("culvert_associations_omitted 0\n"))
     }
 
@@ -104,7 +104,7 @@ let promtoolIsInstalled = Program.isInstalled("promtool")
         let one = BusyDaemon.associations()[4]
         let many = (1...MetricsText.mostAssociations + 3).map { number in
             var copy = one
-            copy.id = "coap-0-\(number)"
+            copy.id = "coap-2-0-\(number)"
             return copy
         }
         let text = MetricsText(dropReasons: []).text(
