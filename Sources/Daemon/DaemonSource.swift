@@ -214,7 +214,7 @@ final class DaemonSource: ControlSource {
 
 extension [GroupReport] {
     /// What all workers say of one tunnel.
-    fileprivate func members(_ group: Int, _ member: Int) -> [MemberReport] {
+    fileprivate func members(_ group: Int, _ member: Int) -> [MemberTally] {
         filter { $0.group == group && $0.members.indices.contains(member) }.map { $0.members[member] }
     }
 

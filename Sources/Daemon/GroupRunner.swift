@@ -179,27 +179,12 @@ final class GroupRunner {
 
     // MARK: The control plane
 
-    /// What the group's tunnel of this number has carried here in all.
-    func counters(of member: Int) -> TunnelCounters {
+    /// What each tunnel has done here in all, and how it stands.
+    func tallies() -> [MemberTally] {
         switch core {
-        case .client(let group): group.counters(of: member)
-        case .server(let group): group.counters(of: member)
+        case .client(let group): group.tallies()
+        case .server(let group): group.tallies()
         }
-    }
-
-    /// What each tunnel has carried, and in which state its associations are.
-    func memberReports() -> [MemberReport] {
-        var reports = plan.tunnels.indices.map { member in
-            MemberReport(counters: counters(of: member), refusal: refusal(of: member))
-        }
-        for association in snapshots(SnapshotPage()).page {
-            // One that is shared counts for every tunnel that shares it.
-            for member in association.member.map({ $0...$0 }) ?? 0...reports.count - 1 {
-                reports[member].add(association, identityLimit: DaemonStatus.Summary.longestIdentityList)
-            }
-        }
-        for flow in flowSnapshots(SnapshotPage()).page { reports[flow.member].flows += 1 }
-        return reports
     }
 
     /// Does what is wanted with one association.

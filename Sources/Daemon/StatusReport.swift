@@ -129,7 +129,7 @@ extension GroupReport {
 
 extension TunnelPlan {
     /// What the control API says of the tunnel, from the reports of all workers about it.
-    func status(of reports: [MemberReport], takenAt: Instant) -> TunnelStatus {
+    func status(of reports: [MemberTally], takenAt: Instant) -> TunnelStatus {
         var status = TunnelStatus(
             name: name, role: settings.role == .client ? .client : .server,
             listen: "\(settings.role == .client ? "udp" : "dtls")://\(settings.listen.value)",
@@ -169,7 +169,7 @@ extension TunnelPlan {
     }
 
     /// The tunnel in one line.
-    func summary(of reports: [MemberReport]) -> DaemonStatus.Summary {
+    func summary(of reports: [MemberTally]) -> DaemonStatus.Summary {
         let state = state(of: reports)
         var summary = DaemonStatus.Summary(
             name: name, role: settings.role == .client ? .client : .server,
@@ -178,7 +178,7 @@ extension TunnelPlan {
         summary.peers = reports.reduce(0) { $0 + $1.peers }
         summary.ciphers = reports.reduce(into: Set()) { $0.formUnion($1.ciphers) }.sorted()
         summary.peerIdentities = Array(
-            reports.reduce(into: Set()) { $0.formUnion($1.identities) }.sorted()
+            Set(reports.lazy.flatMap(\.identities)).map { "\($0)" }.sorted()
                 .prefix(DaemonStatus.Summary.longestIdentityList))
         if summary.peers > 0 {
             summary.protocols = ["DTLS 1.2"]
@@ -188,7 +188,7 @@ extension TunnelPlan {
         return summary
     }
 
-    private func state(of reports: [MemberReport]) -> TunnelStatus.State {
+    private func state(of reports: [MemberTally]) -> TunnelStatus.State {
         var states: [AssociationSnapshot.State: Int] = [:]
         for report in reports { states.merge(report.states, uniquingKeysWith: +) }
         if states[.established, default: 0] > 0 {
@@ -198,7 +198,7 @@ extension TunnelPlan {
         return states[.waiting, default: 0] > 0 ? .down : .idle
     }
 
-    private func problem(of reports: [MemberReport], _ state: TunnelStatus.State) -> String? {
+    private func problem(of reports: [MemberTally], _ state: TunnelStatus.State) -> String? {
         if let refusal = reports.lazy.compactMap(\.refusal).first {
             return "the peer does not give the service '\(settings.service)': \(refusal.reason)"
         }

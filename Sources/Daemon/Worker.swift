@@ -182,7 +182,7 @@ final class Worker {
         guard let runner = runners[group] else { return report }
         switch request {
         case .tunnels:
-            report.members = runner.memberReports()
+            report.members = runner.tallies()
         case .associations(let page):
             guard let part = page.part(of: group, worker: number) else { return report }
             (report.associations, report.total) = runner.snapshots(part)

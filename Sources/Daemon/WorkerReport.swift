@@ -54,39 +54,11 @@ struct GroupReport: Sendable {
     let group: Int
     let worker: Int
     let takenAt: Instant
-    var members: [MemberReport] = []
+    var members: [MemberTally] = []
     var associations: [AssociationSnapshot] = []
     var flows: [FlowSnapshot] = []
     /// With flows: of each tunnel, whether the peer refuses its service.
     var isRefused: [Bool] = []
     /// How many associations or flows there are in all, on this page or not.
     var total = 0
-}
-
-/// One tunnel on one worker.
-struct MemberReport: Sendable {
-    /// What it has carried and dropped in all.
-    var counters: TunnelCounters
-    /// Why the peer refuses its service, where it does, and since when.
-    var refusal: ServiceRefusal?
-    /// How many associations it has, or shares, in each state.
-    var states: [AssociationSnapshot.State: Int] = [:]
-    var flows = 0
-    var isShared = false
-    var heartbeatsLost: UInt64 = 0
-    var ciphers: Set<String> = []
-    /// Of some peers, who they are.
-    var identities: Set<String> = []
-    var peers = 0
-
-    /// Takes an association into account.
-    mutating func add(_ association: AssociationSnapshot, identityLimit: Int) {
-        states[association.state, default: 0] += 1
-        heartbeatsLost &+= association.heartbeat?.lost ?? 0
-        if association.isShared { isShared = true }
-        guard association.state == .established, let description = association.description else { return }
-        peers += 1
-        ciphers.insert(description.cipherSuite)
-        if identities.count < identityLimit { identities.insert("\(description.peer)") }
-    }
 }

@@ -355,17 +355,31 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
 
     /// What the tunnel number `member` has carried and dropped in all. What was dropped of an association that tunnels share
     /// counts for the first of them.
-    public func counters(of member: Int = 0) -> TunnelCounters {
-        var counters = members[member].counters
-        for index in flows.living where Int(flows[index].member) == member {
-            guard let association = flows[index].association else { continue }
-            if isShared(association) {
-                counters.drops.add(association.counters.drops)
+    public func counters(of member: Int = 0) -> TunnelCounters { tallies()[member].counters }
+
+    /// What each tunnel has done in all, and how it stands.
+    public func tallies() -> [MemberTally] {
+        var tallies = members.map { MemberTally(counters: $0.counters, refusal: $0.refusal) }
+        for index in flows.living {
+            let member = Int(flows[index].member)
+            if index != link { tallies[member].flows += 1 }
+            let association = flows[index].association
+            if let association {
+                if isShared(association) {
+                    tallies[member].counters.drops.add(association.counters.drops)
+                } else {
+                    tallies[member].counters.add(association.counters)
+                }
+            }
+            guard !flows[index].isCarried else { continue }
+            let state = flows[index].state
+            if index == link {
+                for other in tallies.indices { tallies[other].add(association, state, isShared: mode != .plain) }
             } else {
-                counters.add(association.counters)
+                tallies[member].add(association, state, isShared: false)
             }
         }
-        return counters
+        return tallies
     }
 
     /// Why the peer refuses the service of the tunnel number `member`, if it does.

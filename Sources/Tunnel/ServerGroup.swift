@@ -311,15 +311,30 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
     }
 
     /// What the tunnel number `member` has carried and dropped in all. What concerns no tunnel alone counts for the first.
-    public func counters(of member: Int = 0) -> TunnelCounters {
-        var counters = members[member].counters
-        for index in flows.living where flows[index].carrier < 0 && Int(flows[index].member) == member {
-            for association in [flows[index].association, flows[index].successor, flows[index].predecessor] {
-                guard let association else { continue }
-                add(association, to: &counters)
+    public func counters(of member: Int = 0) -> TunnelCounters { tallies()[member].counters }
+
+    /// What each tunnel has done in all, and how it stands.
+    public func tallies() -> [MemberTally] {
+        var tallies = members.map { MemberTally(counters: $0.counters) }
+        for index in flows.living {
+            let member = Int(flows[index].member)
+            guard flows[index].carrier < 0 else {
+                tallies[member].flows += 1
+                continue
+            }
+            let association = flows[index].association
+            if let association { add(association, to: &tallies[member].counters) }
+            if let successor = flows[index].successor { add(successor, to: &tallies[member].counters) }
+            if let predecessor = flows[index].predecessor { add(predecessor, to: &tallies[member].counters) }
+            let state: AssociationSnapshot.State = flows[index].establishedAt == nil ? .handshaking : .established
+            if flows[index].channel != nil {
+                for other in tallies.indices { tallies[other].add(association, state, isShared: true) }
+            } else {
+                tallies[member].add(association, state, isShared: false)
+                if state == .established { tallies[member].flows += 1 }
             }
         }
-        return counters
+        return tallies
     }
 
     /// Peers' associations; and how many there are in all.

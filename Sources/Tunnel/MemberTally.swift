@@ -1,0 +1,51 @@
+// What a tunnel has done in all and how it stands, in one pass over the group's flows: a status of fifty thousand associations
+// must not hold up their datagrams, so nothing is copied here that does not go into the sums.
+
+public import DTLS
+
+/// One tunnel of a group on one worker.
+public struct MemberTally: Sendable {
+    /// What it has carried and dropped in all. What was dropped of an association that tunnels share counts for the first of
+    /// them.
+    public var counters: TunnelCounters
+    /// Why the peer refuses its service, where it does, and since when.
+    public var refusal: ServiceRefusal?
+    /// How many associations it has, or shares, in each state.
+    public var states: [AssociationSnapshot.State: Int] = [:]
+    /// How many flows it has.
+    public var flows = 0
+    /// Whether it has an association that is shared.
+    public var isShared = false
+    /// Heartbeats that its associations have sent without an answer.
+    public var heartbeatsLost: UInt64 = 0
+    /// How many of its associations are established.
+    public var peers = 0
+    /// Their cipher suites.
+    public var ciphers: [String] = []
+    /// Who their peers are: the first ``identityLimit`` of them.
+    public var identities: [PeerIdentity] = []
+
+    /// The most peers that are told by name.
+    public static var identityLimit: Int { 8 }
+
+    init(counters: TunnelCounters, refusal: ServiceRefusal? = nil) {
+        self.counters = counters
+        self.refusal = refusal
+    }
+
+    /// Takes an association into account, but for what it has carried.
+    mutating func add<Engine>(
+        _ association: Association<Engine>?, _ state: AssociationSnapshot.State, isShared: Bool
+    ) {
+        states[state, default: 0] += 1
+        if isShared { self.isShared = true }
+        guard let association else { return }
+        heartbeatsLost &+= association.heartbeat?.lost ?? 0
+        guard state == .established, let description = association.description else { return }
+        peers += 1
+        if !ciphers.contains(description.cipherSuite) { ciphers.append(description.cipherSuite) }
+        if identities.count < Self.identityLimit, !identities.contains(description.peer) {
+            identities.append(description.peer)
+        }
+    }
+}
