@@ -179,6 +179,12 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
     public var datagrams: Count
     /// Their payload in bytes, without any header.
     public var bytes: Count
+    /// Datagrams that were to be sent to the peer: those carried, and those dropped instead.
+    public var offered: UInt64
+    /// Records that came from the peer; what is none counts as one.
+    public var records: UInt64
+    /// Those that carried no data but the protocol itself.
+    public var controlRecords: UInt64
     /// Datagrams of either direction that were dropped, by reason; reasons with a count of zero are left out.
     public var dropped: [String: UInt64]
     /// Records that the replay window refused.
@@ -208,6 +214,9 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
         self.rekeys = 0
         self.datagrams = Count()
         self.bytes = Count()
+        self.offered = 0
+        self.records = 0
+        self.controlRecords = 0
         self.dropped = [:]
         self.replayed = 0
         self.authenticationFailures = 0
@@ -224,7 +233,9 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
         case serverName = "server_name"
         case establishedAt = "established_at"
         case handshakeMilliseconds = "handshake_ms"
-        case resumed, rekeys, datagrams, bytes, dropped, replayed
+        case resumed, rekeys, datagrams, bytes, offered, records
+        case controlRecords = "control_records"
+        case dropped, replayed
         case authenticationFailures = "auth_failures"
         case heartbeat
         case pathMTU = "path_mtu"

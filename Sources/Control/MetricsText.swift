@@ -131,6 +131,17 @@ public struct MetricsText: Sendable {
         for tunnel in tunnels { writer.counts([("tunnel", tunnel.name)], tunnel.datagrams) }
         writer.family("culvert_bytes_total", .counter, "Payload of the datagrams carried, in bytes.")
         for tunnel in tunnels { writer.counts([("tunnel", tunnel.name)], tunnel.bytes) }
+        writer.family(
+            "culvert_received_datagrams_total", .counter,
+            "Datagrams that came, in from peers whatever they held, out from applications.")
+        for tunnel in tunnels { writer.counts([("tunnel", tunnel.name)], tunnel.received) }
+        writer.perTunnel("culvert_records_total", .counter, "Records in the datagrams from peers.", tunnels) {
+            Double($0.records)
+        }
+        writer.perTunnel(
+            "culvert_control_records_total", .counter, "Records that carried no datagram but the protocol itself.",
+            tunnels
+        ) { Double($0.controlRecords) }
         writer.family("culvert_drops_total", .counter, "Datagrams that went no further, by reason.")
         for tunnel in tunnels { writer.drops([("tunnel", tunnel.name)], tunnel.dropped, always: reasons) }
         writer.perTunnel(
@@ -173,6 +184,15 @@ public struct MetricsText: Sendable {
         for one in list { writer.counts(Self.labels(one), one.datagrams) }
         writer.family("culvert_association_bytes_total", .counter, "Payload of the datagrams carried, in bytes.")
         for one in list { writer.counts(Self.labels(one), one.bytes) }
+        let account: [(String, String, @Sendable (AssociationStatus) -> Double?)] = [
+            ("offered_datagrams_total", "Datagrams that were to be sent to the peer.", { Double($0.offered) }),
+            ("records_total", "Records that came from the peer.", { Double($0.records) }),
+            (
+                "control_records_total", "Records that carried no data but the protocol itself.",
+                { Double($0.controlRecords) }
+            ),
+        ]
+        for (name, help, value) in account { writer.perAssociation(name, .counter, help, list, value) }
         writer.family("culvert_association_drops_total", .counter, "Datagrams that went no further, by reason.")
         for one in list { writer.drops(Self.labels(one), one.dropped, always: []) }
         let gauges: [(String, String, @Sendable (AssociationStatus) -> Double?)] = [

@@ -89,6 +89,12 @@ public struct TunnelStatus: Codable, Sendable, Equatable {
     public var datagrams = AssociationStatus.Count()
     /// Their payload in bytes.
     public var bytes = AssociationStatus.Count()
+    /// Datagrams that have come since the daemon's start: `out` from applications, `in` from peers, whatever they held.
+    public var received = AssociationStatus.Count()
+    /// Records in the datagrams from peers; what is none counts as one.
+    public var records: UInt64 = 0
+    /// Records that carried no datagram but the protocol itself.
+    public var controlRecords: UInt64 = 0
     /// Datagrams that went no further since the daemon's start, by reason, those of strangers included; reasons with a
     /// count of zero are left out.
     public var dropped: [String: UInt64] = [:]
@@ -119,7 +125,9 @@ public struct TunnelStatus: Codable, Sendable, Equatable {
     private enum CodingKeys: String, CodingKey {
         case name, role, listen, forward, service, sharing, mode, state
         case serviceRefused = "service_refused"
-        case limits, associations, flows, datagrams, bytes, dropped, handshakes
+        case limits, associations, flows, datagrams, bytes, received, records
+        case controlRecords = "control_records"
+        case dropped, handshakes
         case failedHandshakes = "failed_handshakes"
         case evictions
         case heartbeatsLost = "heartbeats_lost"

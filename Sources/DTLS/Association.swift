@@ -120,6 +120,7 @@ public final class Association<Engine: HandshakeEngine> {
     public func receive(_ datagram: inout MutableRawSpan, now: Instant, deliver: (borrowing RawSpan) -> Void) {
         var offset = 0
         repeat {
+            counters.records &+= 1
             guard let header = RecordHeader(datagram.bytes, at: offset) else {
                 counters.drops.add(.malformed)
                 return
@@ -137,10 +138,10 @@ public final class Association<Engine: HandshakeEngine> {
     public func receiveIfOwn(
         _ datagram: inout MutableRawSpan, now: Instant, deliver: (borrowing RawSpan) -> Void
     ) -> Bool {
-        let drops = counters.drops
+        let counters = counters
         let before = authenticRecords
         receive(&datagram, now: now, deliver: deliver)
-        if authenticRecords == before { counters.drops = drops }
+        if authenticRecords == before { self.counters = counters }
         return authenticRecords != before
     }
 
@@ -210,6 +211,7 @@ public final class Association<Engine: HandshakeEngine> {
     public func seal(
         byteCount: Int, into buffer: inout MutableRawSpan, write: (inout MutableRawSpan) -> Void
     ) -> Int? {
+        counters.offered &+= 1
         guard byteCount <= RecordHeader.maximumPlaintextLength else {
             counters.drops.add(.oversize)
             return nil
@@ -245,8 +247,31 @@ public final class Association<Engine: HandshakeEngine> {
         close(with: Alert(.fatal, .accessDenied), because: .closed)
     }
 
-    /// Counts a datagram that was dropped on its way to or from this association.
-    public func countDrop(_ reason: DropReason, _ count: Int = 1) {
+    /// Forgets what is under way without a word to the peer, for another association that takes this one's place. What waits
+    /// counts as dropped.
+    public func abandon() { end(.closed) }
+
+    /// Counts a datagram that was to be sent and is dropped instead.
+    public func dropOffered(_ reason: DropReason) {
+        counters.offered &+= 1
+        counters.drops.add(reason)
+    }
+
+    /// Counts the record that is being delivered, of `byteCount` bytes, as dropped after all.
+    public func dropDelivered(_ reason: DropReason, byteCount: Int) {
+        counters.datagramsIn &-= 1
+        counters.bytesIn &-= UInt64(byteCount)
+        counters.drops.add(reason)
+    }
+
+    /// Counts the record that has ended the handshake as dropped after all: it led to nothing.
+    public func dropFinished(_ reason: DropReason) {
+        counters.control &-= 1
+        counters.drops.add(reason)
+    }
+
+    /// Counts what the system did not send.
+    public func countRefusal(_ reason: DropReason, _ count: Int) {
         counters.drops.add(reason, count)
     }
 
@@ -283,7 +308,7 @@ public final class Association<Engine: HandshakeEngine> {
         } else if records != nil {
             receiveProtected(&record, header: header, now: now, deliver: deliver)
         } else if let progress = handshake?.receive(
-            record.bytes, header: header, now: now, drops: &counters.drops)
+            record.bytes, header: header, now: now, counters: &counters)
         {
             proceed(progress, now: now)
         } else {
@@ -308,11 +333,11 @@ public final class Association<Engine: HandshakeEngine> {
             // From here on the record is the peer's word.
             path?.heard(now)
             authenticRecords &+= 1
+            noteWear(authenticRecords)
             if header.type == .applicationData {
                 finalFlight = nil
                 counters.datagramsIn &+= 1
                 counters.bytesIn &+= UInt64(range.count)
-                noteWear(counters.datagramsIn)
                 deliver(record.bytes.extracting(range))
             } else {
                 receiveControl(record.bytes.extracting(range), type: header.type, now: now)
@@ -337,6 +362,7 @@ public final class Association<Engine: HandshakeEngine> {
                 counters.drops.add(.malformed)
                 return
             }
+            counters.control &+= 1
             if alert.description == .closeNotify {
                 // RFC 5246 §7.2.1: answered with a close_notify of our own.
                 close(with: Alert(.warning, .closeNotify), because: .closedByPeer)
@@ -356,6 +382,7 @@ public final class Association<Engine: HandshakeEngine> {
             }
         case .heartbeat:
             if let actions = path?.receive(content, now: now) {
+                counters.control &+= 1
                 follow(actions)
             } else {
                 counters.drops.add(.heartbeat)

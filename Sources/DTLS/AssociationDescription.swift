@@ -28,7 +28,15 @@ public struct AssociationCounters: Sendable {
     public var datagramsIn: UInt64 = 0
     /// Their bytes.
     public var bytesIn: UInt64 = 0
-    /// What came from the peer, or was to go to it, and was dropped.
+    /// Records that came from the peer; what is no record counts as one. Each is one of ``datagramsIn``, one of ``control``,
+    /// dropped, or still waits for the end of the handshake.
+    public var records: UInt64 = 0
+    /// Records that did what they came for and carried no data: of handshakes, heartbeats, alerts.
+    public var control: UInt64 = 0
+    /// Datagrams of plaintext that were to be sent to the peer: ``datagramsOut`` and what was dropped instead.
+    public var offered: UInt64 = 0
+    /// What came from the peer, or was to go to it, and was dropped. What ``DropReason/isRefusal`` tells of has been counted
+    /// as sent before.
     public var drops = DropCounters()
 
     /// All zero.

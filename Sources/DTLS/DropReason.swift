@@ -38,6 +38,8 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
     case sendBuffer
     /// The kernel or the network would not take it to where it goes.
     case unreachable
+    /// The kernel found it larger than the path takes.
+    case messageSize
     /// A heartbeat that is malformed, was not asked for, or comes too often.
     case heartbeat
     /// The kernel cut it short, because it came with more than the receive buffer holds.
@@ -50,6 +52,15 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
     case service
     /// A datagram that came in fragments and did not become whole.
     case reassembly
+
+    /// Whether it is the system that refused the datagram, at its very end: it has been counted as carried by then, or was
+    /// none that came from anywhere, such as a flight of a handshake. All other reasons stand in the place of that.
+    public var isRefusal: Bool {
+        switch self {
+        case .sendBuffer, .unreachable, .messageSize: true
+        default: false
+        }
+    }
 
     /// The reason's name in logs, the API and metrics.
     public var name: String {
@@ -72,6 +83,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
         case .closed: "closed"
         case .sendBuffer: "send_buffer"
         case .unreachable: "unreachable"
+        case .messageSize: "message_size"
         case .heartbeat: "heartbeat"
         case .truncated: "truncated"
         case .frame: "frame"
@@ -110,5 +122,10 @@ public struct DropCounters: Sendable {
     /// How many were dropped in all.
     public var total: UInt64 {
         counts.reduce(0, &+)
+    }
+
+    /// How many were dropped before they were counted as carried: all but what the system refused.
+    public var beforeCarried: UInt64 {
+        DropReason.allCases.reduce(0) { $0 &+ ($1.isRefusal ? 0 : self[$1]) }
     }
 }

@@ -55,14 +55,15 @@ final class HandshakeSupervisor<Engine: HandshakeEngine> {
     /// Takes one record. What must not reach the engine is kept, judged or dropped here: an unexpected type, and an
     /// authentic one of another kind even more so, would end OpenSSL's handshake.
     func receive(
-        _ record: borrowing RawSpan, header: RecordHeader, now: Instant, drops: inout DropCounters
+        _ record: borrowing RawSpan, header: RecordHeader, now: Instant, counters: inout AssociationCounters
     ) -> HandshakeProgress<Engine.Protection> {
         switch (header.number.epoch, header.type) {
         case (0, .handshake), (0, .changeCipherSpec), (1, .handshake), (1, .alert):
             if let reason = engine.objection(to: record) {
-                drops.add(reason)
+                counters.drops.add(reason)
                 return .waiting
             }
+            counters.control &+= 1
             hello = nil
             // Whoever goes on shaking hands has not sent that alert.
             if header.type == .handshake { suspicion = nil }
@@ -78,11 +79,11 @@ final class HandshakeSupervisor<Engine: HandshakeEngine> {
             if let before, let after = retransmitAt, abs((after - before).nanoseconds) > 100_000_000 { timeouts = 0 }
             return progress
         case (0, .alert):
-            suspect(record, now: now, drops: &drops)
+            suspect(record, now: now, drops: &counters.drops)
         case (0, _), (1, _):
-            drops.add(.contentType)
+            counters.drops.add(.contentType)
         default:
-            drops.add(.epoch)
+            counters.drops.add(.epoch)
         }
         return .waiting
     }

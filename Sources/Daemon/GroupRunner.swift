@@ -85,11 +85,13 @@ final class GroupRunner {
         let socket = sockets.listeners[listener]
         switch core {
         case .client(let group):
-            drain(socket, { group.setPressure($0) }) { datagram, source, destination, now in
+            drain(socket, truncated: { group.countTruncated($0, member: listener) }, { group.setPressure($0) }) {
+                datagram, source, destination, now in
                 group.handleLocal(datagram.bytes, member: listener, from: source, to: destination, now: now)
             }
         case .server(let group):
-            drain(socket) { datagram, source, destination, now in
+            drain(socket, truncated: { group.countTruncated($0, fromPeer: true) }) {
+                datagram, source, destination, now in
                 group.handlePeer(&datagram, from: source, to: destination, now: now)
             }
         }
@@ -98,7 +100,13 @@ final class GroupRunner {
     /// Reads a flow's own socket.
     func readFlow(_ index: Int32, generation: UInt16) {
         guard let (flow, socket) = sockets.socket(of: index, generation: generation) else { return }
-        drain(socket) { datagram, _, _, now in
+        let countTruncated: (Int) -> Void = { [core] count in
+            switch core {
+            case .client(let group): group.countTruncated(count, member: nil)
+            case .server(let group): group.countTruncated(count, fromPeer: false)
+            }
+        }
+        drain(socket, truncated: countTruncated) { datagram, _, _, now in
             switch core {
             case .client(let group): group.handleRemote(&datagram, flow: flow, now: now)
             case .server(let group): group.handleTarget(datagram.bytes, flow: flow, now: now)
@@ -279,7 +287,7 @@ final class GroupRunner {
     /// Reads batch after batch while they come full, but not for ever: other sockets wait too. `note` is told whether more
     /// may be waiting.
     private func drain(
-        _ socket: UDPSocket, _ note: (Bool) -> Void = { _ in },
+        _ socket: UDPSocket, truncated countTruncated: (Int) -> Void, _ note: (Bool) -> Void = { _ in },
         _ body: (inout MutableRawSpan, _ source: Endpoint, _ destination: IPAddress, _ now: Instant) -> Void
     ) {
         for _ in 0..<Self.batchesInARow {
@@ -299,13 +307,6 @@ final class GroupRunner {
         for _ in 0..<Self.errorsInARow {
             guard let error = socket.nextPathError() else { return }
             body(error, Instant(nanoseconds: MonotonicClock.now))
-        }
-    }
-
-    private func countTruncated(_ count: Int) {
-        switch core {
-        case .client(let group): group.countDrop(.truncated, count)
-        case .server(let group): group.countDrop(.truncated, count)
         }
     }
 

@@ -69,6 +69,9 @@ extension GroupReport {
         let counters = association.counters
         status.datagrams = .init(in: counters.datagramsIn, out: counters.datagramsOut)
         status.bytes = .init(in: counters.bytesIn, out: counters.bytesOut)
+        status.offered = counters.offered
+        status.records = counters.records
+        status.controlRecords = counters.control
         status.dropped = counters.drops.byName
         status.heartbeat = heartbeat(of: association, plan, clock)
         if let path = association.pathMTU, let maximum = association.maximumDatagram {
@@ -158,6 +161,9 @@ extension TunnelPlan {
         }
         status.datagrams = .init(in: counters.datagramsIn, out: counters.datagramsOut)
         status.bytes = .init(in: counters.bytesIn, out: counters.bytesOut)
+        status.received = .init(in: counters.receivedIn, out: counters.receivedOut)
+        status.records = counters.records
+        status.controlRecords = counters.control
         status.dropped = counters.drops.byName
         status.handshakes = counters.handshakes
         status.failedHandshakes = counters.failedHandshakes

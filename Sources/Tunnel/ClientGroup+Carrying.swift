@@ -53,6 +53,7 @@ extension ClientGroup {
 
     /// The association is over; its flows live on and wait for the next one.
     func unshare() {
+        discardPieces()
         channel = nil
         for index in flows.living where flows[index].isCarried {
             let dropped = backlog.remove(index)
@@ -62,12 +63,20 @@ extension ClientGroup {
         }
     }
 
+    /// Gives up the datagrams that have come in part only, at the association's end.
+    func discardPieces() {
+        guard let channel else { return }
+        channel.discardAll()
+        countIncomplete(channel)
+    }
+
     /// Ends a carried flow, telling the peer unless this end is closing altogether.
     func uncarry(_ index: Int32, telling now: Instant?) {
         let dropped = backlog.remove(index)
         if dropped > 0 { countDrop(.closed, dropped, index) }
         guard let channel, carriages[index].wireID != 0 else { return }
         channel.forget(carriages[index].wireID)
+        countIncomplete(channel)
         guard let now, let link else { return }
         let id = flows.id(link)
         channel.sendClose(carriages[index].wireID, .done, isAnswer: false, now: now) { maximum, write in
@@ -98,7 +107,7 @@ extension ClientGroup {
     }
 
     private func send(_ datagram: borrowing RawSpan, _ index: Int32, by channel: SharedChannel<Engine>, now: Instant) {
-        guard let link else { return }
+        guard let link, channel.association.isEstablished else { return countDrop(.closed, 1, index) }
         if carriages[index].wireID == 0 { carriages[index].wireID = channel.open(at: index) }
         let member = Int(flows[index].member)
         let id = flows.id(link)
@@ -145,28 +154,33 @@ extension ClientGroup {
     func take(_ record: borrowing RawSpan, from channel: SharedChannel<Engine>, now: Instant) {
         switch SharedFrame(record) {
         case .datagram(let wireID, let payload):
-            guard let index = place(of: wireID, channel, now: now) else { return }
+            guard let index = place(of: wireID, record, channel, now: now) else { return }
             hand(record.extracting(payload), to: index, now: now)
         case .fragment(let wireID, let fragment):
-            guard let index = place(of: wireID, channel, now: now) else { return }
-            if let datagram = channel.take(fragment, of: wireID, in: record, now: now) {
-                hand(datagram.bytes, to: index, now: now)
-            }
+            guard let index = place(of: wireID, record, channel, now: now) else { return }
+            let (datagram, isFirst) = channel.take(fragment, of: wireID, in: record, now: now)
+            if !isFirst { members[Int(flows[index].member)].counters.control &+= 1 }
+            if let datagram { hand(datagram.bytes, to: index, now: now) }
             countIncomplete(channel)
             channel.association.needsAttention = true
         case .opened(let wireID):
-            if let index = place(of: wireID, channel, now: now) { accept(index) }
+            guard let index = place(of: wireID, record, channel, now: now) else { return }
+            members[Int(flows[index].member)].counters.control &+= 1
+            accept(index)
         case .close(let wireID, let reason):
+            members[0].counters.control &+= 1
             closed(wireID, reason, channel, now: now)
         case .open, .openFragment, .unknown, nil:
             // A server opens nothing.
-            channel.association.countDrop(.frame)
+            channel.association.dropDelivered(.frame, byteCount: record.byteCount)
         }
     }
 
-    private func place(of wireID: UInt64, _ channel: SharedChannel<Engine>, now: Instant) -> Int32? {
+    private func place(
+        of wireID: UInt64, _ record: borrowing RawSpan, _ channel: SharedChannel<Engine>, now: Instant
+    ) -> Int32? {
         if let index = channel.place(of: wireID) { return index }
-        channel.association.countDrop(.unknownFlow)
+        channel.association.dropDelivered(.unknownFlow, byteCount: record.byteCount)
         guard let link else { return nil }
         let id = flows.id(link)
         channel.sendClose(wireID, .unknownFlow, isAnswer: true, now: now) { maximum, write in
@@ -200,6 +214,7 @@ extension ClientGroup {
     private func closed(_ wireID: UInt64, _ reason: CloseReason, _ channel: SharedChannel<Engine>, now: Instant) {
         guard let index = channel.place(of: wireID) else { return }
         channel.forget(wireID)
+        countIncomplete(channel)
         // Its next datagram gets a new number: the old one may still be under way.
         carriages[index].wireID = 0
         carriages[index].isOpen = false
@@ -216,7 +231,7 @@ extension ClientGroup {
             if let index = channel.place(of: wireID) {
                 countDrop(.reassembly, 1, index)
             } else {
-                channel.association.countDrop(.reassembly)
+                members[0].counters.drops.add(.reassembly)
             }
         }
     }

@@ -152,6 +152,7 @@ extension ClientGroup {
         guard let old = flows[index].association else { return }
         guard isShared(old) == isShared(association) else {
             // The peer has gained or lost shared mode: everything begins anew.
+            association.abandon()
             account(for: association, index)
             old.close()
             return serve(index, now: now)

@@ -140,6 +140,7 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
     public func handleLocal(
         _ datagram: borrowing RawSpan, member: Int = 0, from source: Endpoint, to local: IPAddress, now: Instant
     ) {
+        members[member].counters.receivedOut &+= 1
         let key = Key(sender: source, member: Int32(truncatingIfNeeded: member))
         guard let index = flows.index(of: key) ?? admit(key, now: now) else {
             members[member].counters.drops.add(.limit)
@@ -164,9 +165,11 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
     /// Takes a datagram that came to a flow's own socket.
     public func handleRemote(_ datagram: inout MutableRawSpan, flow: FlowID, now: Instant) {
         guard let index = flows.index(of: flow), let association = flows[index].association else {
-            members[0].counters.drops.add(.noAssociation)
+            members[0].counters.receivedIn &+= 1
+            members[0].counters.dropRecord(.noAssociation)
             return
         }
+        members[Int(flows[index].member)].counters.receivedIn &+= 1
         guard let successor = flows[index].successor else {
             _ = receive(&datagram, by: association, index, now: now)
             if association.needsAttention { serve(index, now: now) }
@@ -225,9 +228,9 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
         if association.needsAttention { serve(index, now: now) }
     }
 
-    /// Counts datagrams that never reached a flow.
-    public func countDrop(_ reason: DropReason, _ count: Int = 1, member: Int = 0) {
-        members[member].counters.drops.add(reason, count)
+    /// Counts datagrams that came cut short, from senders of the tunnel number `member`; from the peer where that is nil.
+    public func countTruncated(_ count: Int, member: Int?) {
+        members[member ?? 0].counters.countTruncated(count, fromPeer: member == nil)
     }
 
     /// Does what is due at ``deadline``.
@@ -364,13 +367,8 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
             let member = Int(flows[index].member)
             if index != link { tallies[member].flows += 1 }
             let association = flows[index].association
-            if let association {
-                if isShared(association) {
-                    tallies[member].counters.drops.add(association.counters.drops)
-                } else {
-                    tallies[member].counters.add(association.counters)
-                }
-            }
+            if let association { add(association, to: &tallies[member].counters) }
+            if let successor = flows[index].successor { add(successor, to: &tallies[member].counters) }
             guard !flows[index].isCarried else { continue }
             let state = flows[index].state
             if index == link {
@@ -482,6 +480,7 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
         discardWaiting(index, because: .closed)
         output.close(id)
         if link == index {
+            discardPieces()
             link = nil
             channel = nil
         }
@@ -493,18 +492,18 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
 
     func dropSuccessor(_ index: Int32) {
         guard let successor = flows[index].successor else { return }
+        successor.abandon()
         account(for: successor, index)
         flows[index].successor = nil
     }
 
     /// Keeps what an association has carried, at its end. Flows that it shares have counts of their own.
     func account(for association: Association<Engine>, _ index: Int32) {
-        let member = Int(flows[index].member)
-        if isShared(association) {
-            members[member].counters.drops.add(association.counters.drops)
-        } else {
-            members[member].counters.add(association.counters)
-        }
+        add(association, to: &members[Int(flows[index].member)].counters)
+    }
+
+    private func add(_ association: Association<Engine>, to counters: inout TunnelCounters) {
+        counters.add(association.counters, isShared: isShared(association))
     }
 
     /// Whether an association has been agreed to carry many flows.
@@ -579,7 +578,7 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
         // While the search goes on, a larger size may be about to be found.
         if fate != .whole, association.isPathSettled { tellOversize(datagram.byteCount, fate, index, now: now) }
         if case .dropped = fate {
-            association.countDrop(.oversize)
+            association.dropOffered(.oversize)
             return
         }
         output.send(
@@ -616,7 +615,7 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
     func reply(_ plaintext: borrowing RawSpan, _ index: Int32) {
         guard let sender = sender(index) else {
             // Data on an association that no flow has yet.
-            members[0].counters.drops.add(.noAssociation)
+            flows[index].association?.dropDelivered(.noAssociation, byteCount: plaintext.byteCount)
             return
         }
         output.sendShared(

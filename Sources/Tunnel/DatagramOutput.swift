@@ -67,7 +67,7 @@ public enum SendFailure: Sendable {
     public var reason: DropReason {
         switch self {
         case .noRoom: .sendBuffer
-        case .tooLarge: .oversize
+        case .tooLarge: .messageSize
         case .unreachable: .unreachable
         }
     }

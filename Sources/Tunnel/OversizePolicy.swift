@@ -36,6 +36,6 @@ extension Association {
     /// Counts what the system did not send, unless it was a probe: a probe's refusal is its answer.
     func handleSendFailure(_ failure: SendFailure, count: Int, now: Instant) {
         let probes = failure == .tooLarge && handleRefusal(now: now) ? 1 : 0
-        countDrop(failure.reason, count - probes)
+        countRefusal(failure.reason, count - probes)
     }
 }

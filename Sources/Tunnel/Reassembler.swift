@@ -55,6 +55,11 @@ public struct Reassembler {
     /// When ``handleTimeout(now:)`` has something to do; nil for never.
     public var deadline: Instant? { datagrams.first?.deadline }
 
+    /// Whether a fragment of this datagram would be its first. To be asked after ``handleTimeout(now:)``.
+    public func isNew(_ datagram: UInt64) -> Bool {
+        index(of: datagram) == nil && (ended.isEmpty || ended[0].admits(datagram))
+    }
+
     /// Takes a fragment of `flow`, whose bytes are `payload`; `fragment.payload` is not looked at. Other datagrams may be
     /// discarded to make room; see ``takeDiscarded()``.
     public mutating func take(
@@ -86,6 +91,11 @@ public struct Reassembler {
     /// Discards what has arrived for a flow that has ended.
     public mutating func forget(flow: UInt64) {
         for index in datagrams.indices.reversed() where datagrams[index].flow == flow { discard(at: index) }
+    }
+
+    /// Discards everything.
+    public mutating func discardAll() {
+        while !datagrams.isEmpty { discard(at: 0) }
     }
 
     /// The flows of the datagrams that were discarded since this was last asked: one entry for each datagram, so that its

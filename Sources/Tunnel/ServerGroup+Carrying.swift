@@ -16,22 +16,23 @@ extension ServerGroup {
     func take(_ record: borrowing RawSpan, from channel: SharedChannel<Engine>, at carrier: Int32, now: Instant) {
         switch SharedFrame(record) {
         case .datagram(let wireID, let payload):
-            guard let index = place(of: wireID, channel, carrier, now: now) else { return }
+            guard let index = place(of: wireID, record, channel, carrier, now: now) else { return }
             hand(record.extracting(payload), to: index, now: now)
         case .open(let wireID, let service, let payload):
-            guard let index = open(wireID, record.extracting(service), channel, carrier, now: now) else { return }
+            guard let index = open(wireID, service, in: record, channel, carrier, now: now) else { return }
             hand(record.extracting(payload), to: index, now: now)
         case .fragment(let wireID, let fragment):
-            guard let index = place(of: wireID, channel, carrier, now: now) else { return }
+            guard let index = place(of: wireID, record, channel, carrier, now: now) else { return }
             take(fragment, of: wireID, in: record, channel, index, now: now)
         case .openFragment(let wireID, let service, let fragment):
-            guard let index = open(wireID, record.extracting(service), channel, carrier, now: now) else { return }
+            guard let index = open(wireID, service, in: record, channel, carrier, now: now) else { return }
             take(fragment, of: wireID, in: record, channel, index, now: now)
         case .close(let wireID, _):
+            members[0].counters.control &+= 1
             if let index = channel.place(of: wireID) { endCarried(index, because: nil, now: now) }
         case .opened, .unknown, nil:
             // A client is told that a flow is open, it does not tell.
-            channel.association.countDrop(.frame)
+            channel.association.dropDelivered(.frame, byteCount: record.byteCount)
         }
     }
 
@@ -39,9 +40,9 @@ extension ServerGroup {
         _ fragment: SharedFrame.Fragment, of wireID: UInt64, in record: borrowing RawSpan,
         _ channel: SharedChannel<Engine>, _ index: Int32, now: Instant
     ) {
-        if let datagram = channel.take(fragment, of: wireID, in: record, now: now) {
-            hand(datagram.bytes, to: index, now: now)
-        }
+        let (datagram, isFirst) = channel.take(fragment, of: wireID, in: record, now: now)
+        if !isFirst { members[Int(flows[index].member)].counters.control &+= 1 }
+        if let datagram { hand(datagram.bytes, to: index, now: now) }
         countIncomplete(channel)
         // The pieces' time has to be watched.
         channel.association.needsAttention = true
@@ -58,10 +59,10 @@ extension ServerGroup {
     }
 
     private func place(
-        of wireID: UInt64, _ channel: SharedChannel<Engine>, _ carrier: Int32, now: Instant
+        of wireID: UInt64, _ record: borrowing RawSpan, _ channel: SharedChannel<Engine>, _ carrier: Int32, now: Instant
     ) -> Int32? {
         if let index = channel.place(of: wireID) { return index }
-        channel.association.countDrop(.unknownFlow)
+        channel.association.dropDelivered(.unknownFlow, byteCount: record.byteCount)
         refuse(wireID, .unknownFlow, channel, carrier, now: now)
         return nil
     }
@@ -78,14 +79,17 @@ extension ServerGroup {
 
     /// The flow that a client opens, be it new or asked for once more.
     private func open(
-        _ wireID: UInt64, _ service: borrowing RawSpan, _ channel: SharedChannel<Engine>, _ carrier: Int32, now: Instant
+        _ wireID: UInt64, _ name: Range<Int>, in record: borrowing RawSpan, _ channel: SharedChannel<Engine>,
+        _ carrier: Int32, now: Instant
     ) -> Int32? {
+        let service = record.extracting(name)
+        let byteCount = record.byteCount
         let known = channel.place(of: wireID)
         let member = members.firstIndex { Self.isEqual(service, $0.service) }
         if let known {
             // Numbers are given once, so that one cannot mean two services.
             guard let member, Int(flows[known].member) == member else {
-                channel.association.countDrop(.frame)
+                channel.association.dropDelivered(.frame, byteCount: byteCount)
                 return nil
             }
             answer(wireID, channel, carrier)
@@ -93,15 +97,16 @@ extension ServerGroup {
         }
         guard let member else {
             return deny(
-                wireID, String(decoding: service.copied(), as: UTF8.self), .unknownService, .service, channel, carrier,
-                now: now)
+                wireID, byteCount, String(decoding: service.copied(), as: UTF8.self), .unknownService, .service,
+                channel,
+                carrier, now: now)
         }
         let settings = members[member].settings
         let peer = channel.association.description?.peer
         guard settings.access.allows(self.peer(of: carrier).address), peer.map({ settings.access.allows($0) }) ?? false
-        else { return deny(wireID, settings.service, .forbidden, .service, channel, carrier, now: now) }
+        else { return deny(wireID, byteCount, settings.service, .forbidden, .service, channel, carrier, now: now) }
         guard !isDraining, makeRoomForFlow(of: member, now: now) else {
-            return deny(wireID, settings.service, .limit, .limit, channel, carrier, now: now)
+            return deny(wireID, byteCount, settings.service, .limit, .limit, channel, carrier, now: now)
         }
         let index = flows.insert(
             nil, Flow(serial: nextSerial, member: Int32(truncatingIfNeeded: member)), in: .carried(of: member),
@@ -109,7 +114,7 @@ extension ServerGroup {
         nextSerial += 1
         guard openTarget(of: member, for: index, now: now) else {
             flows.remove(index)
-            return deny(wireID, settings.service, .unreachable, .unreachable, channel, carrier, now: now)
+            return deny(wireID, byteCount, settings.service, .unreachable, .service, channel, carrier, now: now)
         }
         flows[index].carrier = carrier
         carriages.begin(index)
@@ -134,10 +139,10 @@ extension ServerGroup {
 
     /// Says no to a flow, and why, once in a while also in the log.
     private func deny(
-        _ wireID: UInt64, _ service: String, _ reason: CloseReason, _ drop: DropReason,
+        _ wireID: UInt64, _ byteCount: Int, _ service: String, _ reason: CloseReason, _ drop: DropReason,
         _ channel: SharedChannel<Engine>, _ carrier: Int32, now: Instant
     ) -> Int32? {
-        channel.association.countDrop(drop)
+        channel.association.dropDelivered(drop, byteCount: byteCount)
         refuse(wireID, reason, channel, carrier, now: now)
         if reason == .limit || reason == .unreachable { return nil }
         if let told = members[0].toldDenialAt, now - told < .seconds(10) { return nil }
@@ -173,6 +178,7 @@ extension ServerGroup {
                     send(carrier, maximum: maximum, mayFragment: false, write: write)
                 }
             }
+            countIncomplete(channel)
         }
         output.close(flows.id(index))
         flows.remove(index)
@@ -185,6 +191,8 @@ extension ServerGroup {
             output.close(flows.id(index))
             flows.remove(index)
         }
+        channel.discardAll()
+        members[0].counters.drops.add(.reassembly, channel.takeIncomplete().count)
     }
 
     func countIncomplete(_ channel: SharedChannel<Engine>) {
@@ -192,7 +200,7 @@ extension ServerGroup {
             if let index = channel.place(of: wireID) {
                 countDrop(.reassembly, 1, index)
             } else {
-                channel.association.countDrop(.reassembly)
+                members[0].counters.drops.add(.reassembly)
             }
         }
     }
@@ -202,7 +210,9 @@ extension ServerGroup {
     /// Sends a datagram of the target's to the peer.
     func carry(_ datagram: borrowing RawSpan, _ index: Int32, now: Instant) {
         let carrier = flows[index].carrier
-        guard let channel = flows[carrier].channel else { return countDrop(.noAssociation, 1, index) }
+        guard let channel = flows[carrier].channel, channel.association.isEstablished else {
+            return countDrop(.noAssociation, 1, index)
+        }
         let member = Int(flows[index].member)
         let fate = channel.send(
             datagram, of: carriages[index].wireID, opening: nil, members[member].settings.oversize

@@ -117,22 +117,25 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
     public func handlePeer(
         _ datagram: inout MutableRawSpan, from source: Endpoint, to local: IPAddress, now: Instant
     ) {
+        members[0].counters.receivedIn &+= 1
         let known = flows.index(of: source)
         if ClientHello.begins(datagram.bytes) {
             handleHello(&datagram, from: source, to: local, known: known, now: now)
         } else if let known {
             deliver(&datagram, to: known, at: local, now: now)
         } else {
-            members[0].counters.drops.add(.noAssociation)
+            members[0].counters.dropRecord(.noAssociation)
         }
     }
 
     /// Takes a datagram that the target sent to a flow's own socket.
     public func handleTarget(_ datagram: borrowing RawSpan, flow: FlowID, now: Instant) {
         guard let index = flows.index(of: flow) else {
+            members[0].counters.receivedOut &+= 1
             members[0].counters.drops.add(.noAssociation)
             return
         }
+        members[Int(flows[index].member)].counters.receivedOut &+= 1
         flows.touch(index, now: now)
         if flows[index].carrier >= 0 { return carry(datagram, index, now: now) }
         guard let association = flows[index].association else {
@@ -143,7 +146,7 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
         // While the search goes on, a larger size may be about to be found.
         if fate != .whole, association.isPathSettled { tellOversize(datagram.byteCount, fate, index, now: now) }
         if case .dropped = fate {
-            association.countDrop(.oversize)
+            association.dropOffered(.oversize)
             return
         }
         send(index, maximum: datagram.byteCount + association.overhead, mayFragment: fate != .whole) { buffer in
@@ -182,9 +185,9 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
         if association.needsAttention { serve(index, now: now) }
     }
 
-    /// Counts datagrams that never reached an association.
-    public func countDrop(_ reason: DropReason, _ count: Int = 1) {
-        members[0].counters.drops.add(reason, count)
+    /// Counts datagrams that came cut short, from peers or from targets.
+    public func countTruncated(_ count: Int, fromPeer: Bool) {
+        members[0].counters.countTruncated(count, fromPeer: fromPeer)
     }
 
     /// Does what is due at ``deadline``.
@@ -388,7 +391,7 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
         _ datagram: inout MutableRawSpan, from source: Endpoint, to local: IPAddress, known: Int32?, now: Instant
     ) {
         guard members.contains(where: { $0.settings.access.allows(source.address) }) else {
-            members[0].counters.drops.add(.sourceNotAllowed)
+            members[0].counters.dropRecord(.sourceNotAllowed)
             return
         }
         let decision = withScratch(byteCount: CookieExchange<Key>.replySize) { reply in
@@ -403,13 +406,14 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
         }
         switch decision {
         case .reply:
-            break
+            members[0].counters.records &+= 1
+            members[0].counters.control &+= 1
         case .drop(let reason):
             // A later fragment of a hello whose first one has already been let in.
             if let known, reason == .noAssociation, handshaking(known) != nil {
                 deliver(&datagram, to: known, at: local, now: now)
             } else {
-                members[0].counters.drops.add(reason)
+                members[0].counters.dropRecord(reason)
             }
         case .proceed(let hello):
             if let known, flows[known].hello == hello {
@@ -428,7 +432,7 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
         guard !isDraining || known != nil, makeRoomForHandshake(besides: known, now: now),
             let engine = makeEngine(source.datagramSize(linkMTU: 1500))
         else {
-            members[0].counters.drops.add(.limit)
+            members[0].counters.dropRecord(.limit)
             return
         }
         let association = Association(
@@ -437,6 +441,7 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
         if let known {
             index = known
             if let replaced = handshaking(known) {
+                replaced.abandon()
                 add(replaced, to: &members[0].counters)
                 members[0].counters.failedHandshakes += 1
             }
@@ -492,7 +497,10 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
         _ datagram: inout MutableRawSpan, to index: Int32, at local: IPAddress, now: Instant
     ) {
         guard let successor = flows[index].successor else {
-            guard let association = flows[index].association else { return }
+            guard let association = flows[index].association else {
+                members[0].counters.dropRecord(.noAssociation)
+                return
+            }
             if let predecessor = flows[index].predecessor {
                 receiveLate(&datagram, by: predecessor, association, index, at: local, now: now)
             } else {
@@ -509,7 +517,7 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
             let isOwn = copy.withMutableBytes {
                 receive(&$0, by: association, index, at: local, mayBeOther: true, now: now)
             }
-            if isOwn || !association.isEstablished { return }
+            if isOwn { return }
         }
         receive(&datagram, by: successor, index, at: local, now: now)
     }
@@ -661,7 +669,7 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
             flows[index].association = association
         } else {
             guard makeRoomForAssociation(now: now) else {
-                members[0].counters.drops.add(.limit)
+                association.dropFinished(.limit)
                 association.close()
                 transmit(association, index)
                 return
@@ -793,11 +801,7 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
 
     /// Flows that an association shares have counts of their own.
     private func add(_ association: Association<Engine>, to counters: inout TunnelCounters) {
-        if isShared(association) {
-            counters.drops.add(association.counters.drops)
-        } else {
-            counters.add(association.counters)
-        }
+        counters.add(association.counters, isShared: isShared(association))
     }
 
     func countDrop(_ reason: DropReason, _ count: Int, _ index: Int32) {

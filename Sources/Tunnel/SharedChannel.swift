@@ -136,17 +136,21 @@ final class SharedChannel<Engine: HandshakeEngine> {
 
     // MARK: From the peer
 
-    /// Takes a piece of a datagram; answers the datagram once it is whole.
+    /// Takes a piece of a datagram; answers the datagram once it is whole, and whether the piece is the first of its
+    /// datagram, which is counted once.
     func take(
         _ fragment: SharedFrame.Fragment, of flow: UInt64, in record: borrowing RawSpan, now: Instant
-    ) -> [UInt8]? {
-        switch reassembler.take(
+    ) -> (whole: [UInt8]?, isFirst: Bool) {
+        reassembler.handleTimeout(now: now)
+        let isFirst = reassembler.isNew(fragment.datagram)
+        let outcome = reassembler.take(
             flow: flow, fragment: fragment, payload: record.extracting(fragment.payload), now: now)
-        {
-        case .complete(let datagram): datagram
-        default: nil
-        }
+        if case .complete(let datagram) = outcome { return (datagram, isFirst) }
+        return (nil, isFirst)
     }
+
+    /// Gives up every piece, at the association's end.
+    func discardAll() { reassembler.discardAll() }
 
     /// When ``handleTimeout(now:)`` has to be called next.
     var deadline: Instant? { reassembler.deadline }

@@ -42,7 +42,17 @@ public struct TunnelCounters: Sendable {
     public var datagramsIn: UInt64 = 0
     /// Their bytes.
     public var bytesIn: UInt64 = 0
-    /// What went no further.
+    /// Datagrams that came from the local side. Each is one of ``datagramsOut``, dropped, or still waits.
+    public var receivedOut: UInt64 = 0
+    /// Datagrams that came from peers, whatever they held.
+    public var receivedIn: UInt64 = 0
+    /// The records in those; what is no record counts as one. Each is one of ``datagramsIn``, one of ``control``, dropped, or
+    /// still waits.
+    public var records: UInt64 = 0
+    /// Records that did what they came for and carried no datagram: of handshakes, heartbeats and alerts, those that open and
+    /// close flows, and of a datagram in fragments all but the first.
+    public var control: UInt64 = 0
+    /// What went no further. What ``DropReason/isRefusal`` tells of has been counted as carried before.
     public var drops = DropCounters()
     /// Handshakes that gave keys.
     public var handshakes: UInt64 = 0
@@ -64,6 +74,10 @@ public struct TunnelCounters: Sendable {
         bytesOut &+= other.bytesOut
         datagramsIn &+= other.datagramsIn
         bytesIn &+= other.bytesIn
+        receivedOut &+= other.receivedOut
+        receivedIn &+= other.receivedIn
+        records &+= other.records
+        control &+= other.control
         drops.add(other.drops)
         handshakes &+= other.handshakes
         failedHandshakes &+= other.failedHandshakes
@@ -72,12 +86,33 @@ public struct TunnelCounters: Sendable {
         roundTrips.add(other.roundTrips)
     }
 
-    /// Adds what an association has carried.
-    public mutating func add(_ association: AssociationCounters) {
-        datagramsOut &+= association.datagramsOut
-        bytesOut &+= association.bytesOut
-        datagramsIn &+= association.datagramsIn
-        bytesIn &+= association.bytesIn
+    /// Counts a datagram of a peer's that reaches no association.
+    mutating func dropRecord(_ reason: DropReason) {
+        records &+= 1
+        drops.add(reason)
+    }
+
+    /// Counts datagrams that came cut short.
+    mutating func countTruncated(_ count: Int, fromPeer: Bool) {
+        if fromPeer {
+            receivedIn &+= UInt64(count)
+            records &+= UInt64(count)
+        } else {
+            receivedOut &+= UInt64(count)
+        }
+        drops.add(.truncated, count)
+    }
+
+    /// Adds what an association has carried. Flows that share one have counts of their own.
+    mutating func add(_ association: AssociationCounters, isShared: Bool) {
+        if !isShared {
+            datagramsOut &+= association.datagramsOut
+            bytesOut &+= association.bytesOut
+            datagramsIn &+= association.datagramsIn
+            bytesIn &+= association.bytesIn
+        }
+        records &+= association.records
+        control &+= association.control
         drops.add(association.drops)
     }
 }

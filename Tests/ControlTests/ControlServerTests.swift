@@ -45,11 +45,12 @@ struct ControlServerTests {
             let tunnels = try await curl("http://culvert/v1/tunnels", socket: server.address)
             #expect(
                 tunnels.said.trimmingCharacters(in: .whitespacesAndNewlines) == """
-                    {"items":[{"associations":{"established":2},"bytes":{"in":0,"out":0},"datagrams":{"in":1,"out":20},\
+                    {"items":[{"associations":{"established":2},"bytes":{"in":0,"out":0},"control_records":0,\
+                    "datagrams":{"in":1,"out":20},\
                     "dropped":{"no_association":3},"evictions":4,"failed_handshakes":0,"flows":0,"forward":\
                     "dtls://collector.example.net:6514","handshake_seconds":\(noValues),"handshakes":0,\
-                    "heartbeats_lost":0,"listen":"udp://127.0.0.1:5514","name":"syslog","role":"client",\
-                    "rtt_seconds":\(noValues),"service":"syslog","sharing":"never","state":"idle"}],"total":1}
+                    "heartbeats_lost":0,"listen":"udp://127.0.0.1:5514","name":"syslog","received":{"in":0,"out":0},\
+                    "records":0,"role":"client","rtt_seconds":\(noValues),"service":"syslog","sharing":"never","state":"idle"}],"total":1}
                     """)
             let head = try await curl("-I", "http://culvert/healthz", socket: server.address)
             #expect(head.status == 0 && head.said.contains("200 OK") && head.said.contains("Content-Length: 3"))

@@ -130,12 +130,14 @@ struct ControlClientTests {
         #expect(
             text == """
                 [{"auth_failures":0,"bytes":{"in":120,"out":9000},"cipher":"ECDHE-ECDSA-AES128-GCM-SHA256",\
-                "datagrams":{"in":3,"out":100},"dropped":{"replayed":2},"established_at":"2023-11-14T22:13:20.250Z",\
-                "flows":1,"handshake_ms":4.5,"id":"1-1","mode":"plain","peer_address":"192.0.2.7:6514",\
-                "peer_identity":"DNS:collector.example.net","protocol":"DTLS 1.2","rekeys":0,"replayed":2,"resumed":false,\
+                "control_records":0,"datagrams":{"in":3,"out":100},"dropped":{"replayed":2},"established_at":"2023-11-14T22:13:20.250Z",\
+                "flows":1,"handshake_ms":4.5,"id":"1-1","mode":"plain","offered":0,\
+                "peer_address":"192.0.2.7:6514","peer_identity":"DNS:collector.example.net","protocol":"DTLS 1.2",\
+                "records":0,"rekeys":0,"replayed":2,"resumed":false,\
                 "role":"client","state":"established","tunnel":"syslog","tunnels":["syslog"]},\
-                {"auth_failures":0,"bytes":{"in":0,"out":0},"datagrams":{"in":0,"out":0},"dropped":{},"flows":1,\
-                "id":"1-2","mode":"plain","peer_address":"[2001:db8::7]:40000","protocol":"DTLS 1.2","rekeys":0,\
+                {"auth_failures":0,"bytes":{"in":0,"out":0},"control_records":0,"datagrams":{"in":0,"out":0},"dropped":{},"flows":1,\
+                "id":"1-2","mode":"plain","offered":0,"peer_address":"[2001:db8::7]:40000","protocol":"DTLS 1.2",\
+                "records":0,"rekeys":0,\
                 "replayed":0,"resumed":false,"role":"server","state":"handshaking","tunnel":"radius",\
                 "tunnels":["radius"]}]
 

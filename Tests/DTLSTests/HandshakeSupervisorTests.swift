@@ -8,7 +8,8 @@ import Wire
     private struct Subject {
         let engine = FakeEngine()
         var supervisor: HandshakeSupervisor<FakeEngine>
-        var drops = DropCounters()
+        var counters = AssociationCounters()
+        var drops: DropCounters { counters.drops }
 
         init(maximumTimeouts: Int = 6, helloInterval: Duration? = nil) {
             supervisor = HandshakeSupervisor(
@@ -30,7 +31,7 @@ import Wire
 
         mutating func receive(_ record: [UInt8], at seconds: Double = 0) -> HandshakeProgress<FakeProtection> {
             guard let header = readRecord(record) else { return .waiting }
-            return supervisor.receive(record.bytes, header: header, now: .at(seconds), drops: &drops)
+            return supervisor.receive(record.bytes, header: header, now: .at(seconds), counters: &counters)
         }
 
         /// Serves deadline after deadline until the handshake ends; answers when and why.

@@ -48,6 +48,9 @@ public struct AssociationReport: Decodable, Sendable {
     public var resumed: Bool
     public var datagrams: Count
     public var bytes: Count
+    public var offered: UInt64
+    public var records: UInt64
+    public var controlRecords: UInt64
     public var dropped: [String: UInt64]
     public var replayed: UInt64
     public var authFailures: UInt64
@@ -71,6 +74,9 @@ public struct TunnelReport: Decodable, Sendable {
     public var serviceRefused: Refusal?
     public var associations: [String: Int]
     public var datagrams: AssociationReport.Count
+    public var received: AssociationReport.Count
+    public var records: UInt64
+    public var controlRecords: UInt64
     public var dropped: [String: UInt64]
     public var handshakes: UInt64
     public var failedHandshakes: UInt64

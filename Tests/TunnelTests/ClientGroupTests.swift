@@ -317,7 +317,7 @@ private let remotes = (1...3).map { Endpoint(address: IPAddress(ipv4: 0xc000_020
         subject.group.handleSendFailure(nil, .noRoom, count: 2, now: subject.now)
         subject.group.handleSendFailure(FlowID(index: 0, generation: 7), .tooLarge, count: 1, now: subject.now)
         #expect(subject.group.snapshots().page.first?.counters.drops[.unreachable] == 3)
-        #expect(subject[.sendBuffer] == 2 && subject[.oversize] == 1)
+        #expect(subject[.sendBuffer] == 2 && subject[.messageSize] == 1)
         #expect(subject.state() == .established)
     }
 
