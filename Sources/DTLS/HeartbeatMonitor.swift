@@ -44,11 +44,27 @@ public struct HeartbeatStatistics: Equatable, Sendable {
     /// When the last answer came.
     public var lastAnswer: Instant?
     /// The last round-trip time; only requests that were answered before a copy had to be sent tell one.
-    public var lastRoundTrip: Duration?
+    public var lastRoundTrip: Duration? { Self.duration(last) }
     /// The shortest.
-    public var minimumRoundTrip: Duration?
+    public var minimumRoundTrip: Duration? { Self.duration(minimum) }
     /// A running mean, a new value counting for an eighth (RFC 6298 §2).
-    public var meanRoundTrip: Duration?
+    public var meanRoundTrip: Duration? { Self.duration(mean) }
+
+    // Nanoseconds, -1 for none: three optional durations would be three times as large, and each idle association has them.
+    private var last: Int64 = -1
+    private var minimum: Int64 = -1
+    private var mean: Int64 = -1
+
+    private static func duration(_ nanoseconds: Int64) -> Duration? {
+        nanoseconds < 0 ? nil : .nanoseconds(nanoseconds)
+    }
+
+    /// Takes a round-trip time into account.
+    mutating func add(roundTrip: Duration) {
+        last = max(roundTrip.nanoseconds, 0)
+        minimum = minimum < 0 ? last : min(minimum, last)
+        mean = mean < 0 ? last : mean + (last - mean) / 8
+    }
 }
 
 /// Watches one established association.
@@ -180,9 +196,7 @@ struct HeartbeatMonitor {
         if case .probe = request.purpose {} else { statistics.answered += 1 }
         guard !request.hasCopies else { return .answered(request.purpose, roundTrip: nil) }
         let roundTrip = now - request.sentAt
-        statistics.lastRoundTrip = roundTrip
-        statistics.minimumRoundTrip = min(statistics.minimumRoundTrip ?? roundTrip, roundTrip)
-        statistics.meanRoundTrip = statistics.meanRoundTrip.map { $0 + (roundTrip - $0) / 8 } ?? roundTrip
+        statistics.add(roundTrip: roundTrip)
         return .answered(request.purpose, roundTrip: roundTrip)
     }
 
