@@ -9,6 +9,8 @@ public struct EffectiveConfiguration: Equatable, Sendable {
     /// A value.
     public enum Value: Equatable, Sendable {
         case string(String)
+        /// The name of a file, as seen from the directory in which the process runs.
+        case path(String)
         case integer(Int)
         case boolean(Bool)
         case strings([String])
@@ -38,6 +40,14 @@ public struct EffectiveConfiguration: Equatable, Sendable {
             }
             return values
         }
+
+        /// Names every file as seen from anywhere; only entries hold names of files.
+        fileprivate mutating func makeAbsolute(_ directory: String) {
+            for index in entries.indices {
+                guard case .path(let path) = entries[index].value, !path.hasPrefix("/") else { continue }
+                entries[index].value = .path(directory.hasSuffix("/") ? directory + path : "\(directory)/\(path)")
+            }
+        }
     }
 
     /// `[daemon]`.
@@ -52,6 +62,18 @@ public struct EffectiveConfiguration: Equatable, Sendable {
     /// Whether both say the same.
     public static func == (left: EffectiveConfiguration, right: EffectiveConfiguration) -> Bool {
         left.toml == right.toml
+    }
+}
+
+extension EffectiveConfiguration {
+    /// The same with the absolute path of each file, for a reader who is elsewhere; `directory`, an absolute path too, is where
+    /// the process runs.
+    public func absolute(in directory: String) -> EffectiveConfiguration {
+        var result = self
+        result.daemon.makeAbsolute(directory)
+        for index in identities.indices { result.identities[index].table.makeAbsolute(directory) }
+        for index in trusts.indices { result.trusts[index].table.makeAbsolute(directory) }
+        return result
     }
 }
 
@@ -73,6 +95,10 @@ extension Table {
         if let value { entries.append((key, .string(value))) }
     }
 
+    fileprivate mutating func add(_ key: String, path: Located<String>?) {
+        if let path { entries.append((key, .path(path.value))) }
+    }
+
     fileprivate mutating func add(_ key: String, _ value: Int) { entries.append((key, .integer(value))) }
 
     fileprivate mutating func add(_ key: String, _ value: Bool) { entries.append((key, .boolean(value))) }
@@ -88,7 +114,7 @@ extension DaemonSettings {
     fileprivate var table: Table {
         var table = Table()
         table.add("workers", workers)
-        table.add("control_socket", controlSocket.value)
+        table.add("control_socket", path: controlSocket)
         table.add("metrics_listen", metricsListen?.value.description)
         table.add("log_level", logLevel.rawValue)
         table.add("log_format", logFormat.rawValue)
@@ -101,11 +127,11 @@ extension IdentitySettings {
         var table = Table()
         switch credential {
         case .certificate(let certificate, let privateKey):
-            table.add("certificate", certificate.value)
-            table.add("private_key", privateKey.value)
+            table.add("certificate", path: certificate)
+            table.add("private_key", path: privateKey)
         case .preSharedKey(let identity, let file):
             table.add("psk_identity", identity.value)
-            table.add("psk_file", file.value)
+            table.add("psk_file", path: file)
         }
         return table
     }
@@ -116,12 +142,12 @@ extension TrustSettings {
         var table = Table()
         switch authorities {
         case .system: table.add("ca", "system")
-        case .path(let path): table.add("ca", path.value)
+        case .path(let path): table.add("ca", path: path)
         case nil: break
         }
-        table.add("crl", revocationList?.value)
+        table.add("crl", path: revocationList)
         table.add("pins", pins.map(PublicKeyPin.text))
-        table.add("psk_file", preSharedKeys?.value)
+        table.add("psk_file", path: preSharedKeys)
         return table
     }
 }
@@ -221,7 +247,7 @@ extension EffectiveConfiguration {
     /// A value in both notations, which are the same for these kinds.
     private static func text(_ value: Value) -> String {
         switch value {
-        case .string(let text): quote(text)
+        case .string(let text), .path(let text): quote(text)
         case .integer(let number): "\(number)"
         case .boolean(let flag): "\(flag)"
         case .strings(let list): "[\(list.map(quote).joined(separator: ", "))]"

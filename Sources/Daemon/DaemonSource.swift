@@ -139,7 +139,7 @@ final class DaemonSource: ControlSource {
     }
 
     func configuration(_ give: @escaping @Sendable ([UInt8]) -> Void) {
-        give(current.configuration.effective.json)
+        give(current.configuration.effective.absolute(in: FileManager.default.currentDirectoryPath).json)
     }
 
     func metrics(associations: Bool, _ give: @escaping @Sendable (String) -> Void) {

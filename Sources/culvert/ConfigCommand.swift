@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Configuration
+import FoundationEssentials
 
 /// Prints what would be in force with a config, defaults included.
 struct ConfigCommand: ParsableCommand {
@@ -10,7 +11,7 @@ struct ConfigCommand: ParsableCommand {
         abstract: "Print the config that is in force with a file, defaults included, as TOML.",
         discussion: """
             Keys and passwords are never in it: a config names the files that hold them. What a running daemon uses is \
-            told by GET /v1/config.
+            told by GET /v1/config. Files are named by their absolute paths.
             """)
 
     @Flag(name: .long, help: "Print every setting with its value, whether the file names it or not.")
@@ -26,6 +27,7 @@ struct ConfigCommand: ParsableCommand {
         let (configuration, diagnostics) = ConfigurationLoader.load(path: options.config)
         for diagnostic in diagnostics { printError("\(diagnostic)") }
         guard let configuration else { throw ExitCode(1) }
-        print(configuration.effective.toml, terminator: "")
+        let directory = FileManager.default.currentDirectoryPath
+        print(configuration.effective.absolute(in: directory).toml, terminator: "")
     }
 }

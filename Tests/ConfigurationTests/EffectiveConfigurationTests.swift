@@ -50,6 +50,27 @@ struct EffectiveConfigurationTests {
         }
     }
 
+    @Test func `files are named absolutely for who is elsewhere, and nothing else changes`() throws {
+        let text =
+            preamble.replacing("\"a.key\"", with: "\"/keys/a.key\"")
+            + "[identity.p]\npsk_identity = 'p'\npsk_file = '../p'\n[trust.s]\nca = 'system'\ncrl = 'x/y.crl'\n"
+            + "[daemon]\ncontrol_socket = 'c.sock'\n"
+            + "[[tunnel]]\nname = 'a'\nlisten = 'udp://127.0.0.1:5'\nforward = 'dtls://h:6'\n"
+        let effective = try parsed(text).effective
+        let absolute = effective.absolute(in: "/etc/culvert")
+        let expected = [
+            #"= "a.crt""#: #"= "/etc/culvert/a.crt""#,
+            #"= "ca.crt""#: #"= "/etc/culvert/ca.crt""#, #"= "../p""#: #"= "/etc/culvert/../p""#,
+            #"= "x/y.crl""#: #"= "/etc/culvert/x/y.crl""#, #"= "c.sock""#: #"= "/etc/culvert/c.sock""#,
+        ]
+        #expect(
+            absolute.toml
+                == expected.reduce(effective.toml) { text, change in text.replacing(change.key, with: change.value) })
+        #expect(absolute.toml.contains(#"private_key = "/keys/a.key""#) && absolute.toml.contains(#"ca = "system""#))
+        #expect(absolute.absolute(in: "/elsewhere") == absolute)
+        #expect(effective.absolute(in: "/").toml.contains(#"= "/c.sock""#))
+    }
+
     @Test func `where something stands makes no difference`() throws {
         let text = String(decoding: try bytes(of: everyKeyPath), as: UTF8.self)
         func load(_ name: String, _ text: String) throws -> Configuration {
@@ -149,7 +170,7 @@ private func object(_ table: EffectiveConfiguration.Table) -> NSDictionary {
     let result = NSMutableDictionary()
     for (key, value) in table.entries {
         switch value {
-        case .string(let text): result[key] = text
+        case .string(let text), .path(let text): result[key] = text
         case .integer(let number): result[key] = number
         case .boolean(let flag): result[key] = flag
         case .strings(let list): result[key] = list

@@ -1,6 +1,7 @@
 // `culvert check` and `culvert run` on configs with every kind of mistake: all of them are said in one go, at their places,
 // and neither command accepts what the other refuses.
 
+import Control
 import Foundation
 import Testing
 import TestSupport
@@ -45,6 +46,43 @@ import TestSupport
         try bench.directory.write("[daemon]\nworkers = -1\n", "bad.toml")
         let bad = try await bench.culvert("config", "--effective", "--config", bench.directory("bad.toml"))
         #expect(bad.status == 1 && bad.said.contains("bad.toml:2") && !bad.said.contains("flow_timeout"), "\(bad.said)")
+    }
+
+    @Test func `the effective config names files absolutely, by the command and by the daemon`() async throws {
+        let bench = try await Bench()
+        let keys = ["client.crt", "client.key", "ca.crt"]
+        for name in keys {
+            try FileManager.default.createSymbolicLink(
+                atPath: bench.directory(name), withDestinationPath: bench.keys.path(name))
+        }
+        try bench.directory.write(
+            """
+            [daemon]
+            control_socket = "control.sock"
+            workers = 1
+            [identity.default]
+            certificate = "client.crt"
+            private_key = "client.key"
+            [trust.default]
+            ca = "ca.crt"
+            \(Self.good.replacing("5514", with: "\(try FreePorts.next())"))
+            """, "relative.toml")
+        let inDirectory = ["env", "-C", bench.directory.path]
+        let (status, said) = try await bench.culvert(
+            "config", "--effective", "--config", "relative.toml", prefix: inDirectory)
+        #expect(status == 0, "\(said)")
+        for name in keys + ["control.sock"] { #expect(said.contains("= \"\(bench.directory(name))\""), "\(said)") }
+        // The same from anywhere.
+        let again = try await bench.culvert("config", "--effective", "--config", bench.directory("relative.toml"))
+        #expect(again.said == said)
+
+        let daemon = try Program(inDirectory + [Daemon.program, "run", "--config", "relative.toml"])
+        let client = ControlClient(path: bench.directory("control.sock"))
+        let json = try await eventually("a daemon that is ready: \(daemon)", within: .seconds(30)) {
+            try? client.configuration()
+        }
+        let text = String(decoding: json, as: UTF8.self)
+        for name in keys + ["control.sock"] { #expect(text.contains(":\"\(bench.directory(name))\""), "\(text)") }
     }
 
     @Test func `a good config is said to be good, as a file and as a directory`() async throws {
