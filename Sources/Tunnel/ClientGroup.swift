@@ -289,15 +289,17 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
     /// Ends an association; a shared one is begun anew after a while. False where there is none of this serial.
     public func close(serial: UInt64, now: Instant) -> Bool {
         guard let index = place(ofSerial: serial) else { return false }
-        if let association = flows[index].association {
-            tell(.ended(peer: remote(of: index), association.description?.peer, .closed, retryIn: nil), index)
-        }
-        guard index == link else {
+        let isOver = flows[index].establishedAt != nil
+        let identity = flows[index].association?.description?.peer
+        if index == link {
+            flows[index].association?.close()
+            serve(index, now: now)
+            let wait = flows[index].retryAt.map { $0 - now }
+            if isOver { tell(.ended(peer: remote(of: index), identity, .closed, retryIn: wait), index) }
+        } else {
+            if isOver { tell(.ended(peer: remote(of: index), identity, .closed, retryIn: nil), index) }
             remove(index, now: now)
-            return true
         }
-        flows[index].association?.close()
-        serve(index, now: now)
         return true
     }
 

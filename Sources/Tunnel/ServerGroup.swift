@@ -270,8 +270,9 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
     /// Ends an association. False where there is none of this serial.
     public func close(serial: UInt64) -> Bool {
         guard let index = place(ofSerial: serial) else { return false }
-        if let association = flows[index].association {
-            tell(.ended(peer: peer(of: index), association.description?.peer, .closed, retryIn: nil), index)
+        if flows[index].establishedAt != nil {
+            let identity = flows[index].association?.description?.peer
+            tell(.ended(peer: peer(of: index), identity, .closed, retryIn: nil), index)
         }
         remove(index)
         return true

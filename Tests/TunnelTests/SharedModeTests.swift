@@ -155,6 +155,33 @@ private final class Client {
         #expect(client.group.flowCount == 1)
     }
 
+    @Test func `an association that is closed by hand is told as ended once, with the wait for the next`() throws {
+        let client = Client()
+        client.finish()
+        client.local([1])
+        #expect(client.events() == ["established"])
+        let serial = try #require(client.group.snapshots().page.first?.serial)
+        let socket = try #require(client.output.open.keys.first)
+        #expect(client.group.rekey(serial: serial, now: client.now) == .begun)
+        #expect(client.group.close(serial: serial, now: client.now))
+        client.remote(FakePeer.sealed([1, 0], as: .alert, sequence: 50), on: socket)
+        let notices = client.group.takeEvents()
+        #expect(notices.map { summary($0.event) } == ["ended closed"] && notices.map(\.association) == [serial])
+        guard case .ended(_, let identity?, _, let retryIn?)? = notices.first?.event else {
+            Issue.record("\(notices)")
+            return
+        }
+        #expect(identity.commonName == "peer" && retryIn > .zero)
+        #expect(client.group.close(serial: serial, now: client.now) && client.events() == [])
+        // Nor has ended what never was.
+        for _ in 0..<10 where client.engines.count == 2 {
+            client.now = max(client.group.deadline ?? client.now, client.now)
+            client.group.handleTimeout(now: client.now)
+        }
+        #expect(client.engines.count == 3)
+        #expect(client.group.close(serial: serial, now: client.now) && client.events() == [])
+    }
+
     @Test func `a flow that the peer does not know gets a new number`() {
         let client = Client()
         client.finish()
