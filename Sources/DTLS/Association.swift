@@ -21,6 +21,8 @@ public final class Association<Engine: HandshakeEngine> {
         case pathMTUChanged(PathMTU, from: Int?)
         /// The peer has answered a heartbeat, and took so long.
         case roundTrip(Duration)
+        /// What has come of ``Association/ping(now:)``: the time that the answer took, or nil where the heartbeat was lost.
+        case pinged(Duration?)
         /// The keys have protected as many records as they should; told again now and then.
         case worn
         /// The association is over.
@@ -170,8 +172,8 @@ public final class Association<Engine: HandshakeEngine> {
     }
 
     /// Asks the peer for an answer, to tell the time it takes as an event: by a heartbeat of its own, now or as soon as the
-    /// one in flight is over. It is sent once, so that the answer tells a time; lost, it is not told at all, and whoever asked
-    /// waits for some time only.
+    /// one in flight is over. It is sent once, where RFC 6520 §3 would repeat it: an answer to one of several copies tells no
+    /// time. Lost, it is told as that, once it has waited for the time of a request.
     ///
     /// - Returns: whether the peer takes requests.
     public func ping(now: Instant) -> Bool {
@@ -458,6 +460,8 @@ public final class Association<Engine: HandshakeEngine> {
                 if let pathMTU { events.append(.pathMTUChanged(pathMTU, from: before)) }
             case .roundTrip(let duration):
                 events.append(.roundTrip(duration))
+            case .pinged(let duration):
+                events.append(.pinged(duration))
             case .dead:
                 end(.unanswered)
             }

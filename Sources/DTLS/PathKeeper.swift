@@ -23,6 +23,8 @@ struct PathKeeper {
         case pathMTUChanged(from: Int?)
         /// Tell how long the peer took to answer.
         case roundTrip(Duration)
+        /// Tell what has come of a ping: the time that its answer took, or nil where there was none.
+        case pinged(Duration?)
         /// End: the peer is gone.
         case dead
     }
@@ -35,8 +37,15 @@ struct PathKeeper {
     /// What was told last.
     private var told = Told(current: 0, state: .base)
 
-    /// Whether somebody wants to know the round-trip time, and no request for it has been sent yet.
-    private var owesPing = false
+    private var ping = Ping.none
+
+    /// How far the wish of somebody to know the round-trip time has come.
+    private enum Ping {
+        case none
+        /// Another request is in flight.
+        case waiting
+        case sent
+    }
 
     private struct Told: Equatable {
         var current: Int
@@ -86,14 +95,20 @@ struct PathKeeper {
 
     /// Does what is due.
     mutating func handleTimeout(now: Instant) -> [Action] {
+        let lost = monitor?.statistics.lost
         guard let outcome = monitor?.handleTimeout(now: now) else { return [] }
-        return follow(outcome, now: now)
+        let actions = follow(outcome, now: now)
+        guard ping == .waiting, monitor?.statistics.lost != lost else { return actions }
+        // The request before it got no answer and another for life is under way: that is the answer to the ping, too.
+        ping = .none
+        return [.pinged(nil)] + actions
     }
 
-    /// Asks for the round-trip time, now or when the request in flight is over. Nil where the peer takes no requests.
+    /// Asks for the round-trip time, now or when the request in flight is over; where that is one for the round-trip time
+    /// itself, its answer is everybody's. Nil where the peer takes no requests.
     mutating func ping(now: Instant) -> [Action]? {
         guard monitor?.mayAsk == true else { return nil }
-        owesPing = true
+        if ping == .none { ping = .waiting }
         return probe(now: now)
     }
 
@@ -136,10 +151,17 @@ struct PathKeeper {
             if case .probe(let size) = purpose {
                 actions += telling(discovery.handleAnswer(size + Int(headers), now: now))
             }
+            if purpose == .ping {
+                ping = .none
+                actions.append(.pinged(roundTrip))
+            }
             return actions + probe(now: now)
         case .lost(.probe(let size)):
             return telling(discovery.handleLoss(size + Int(headers), now: now)) + probe(now: now)
-        case .lost(.liveness), .lost(.ping):
+        case .lost(.ping):
+            ping = .none
+            return [.pinged(nil)] + probe(now: now)
+        case .lost(.liveness):
             return probe(now: now)
         case .dead:
             return [.dead]
@@ -161,8 +183,8 @@ struct PathKeeper {
         let purpose: HeartbeatMonitor.Purpose
         if monitor.isSilent(now) {
             purpose = .liveness
-        } else if owesPing {
-            owesPing = false
+        } else if ping == .waiting {
+            ping = .sent
             purpose = .ping
         } else if let size = discovery.probe(now: now) {
             purpose = .probe(datagramSize: size - Int(headers))

@@ -15,6 +15,8 @@ enum ActOutcome: Sendable {
     case done
     /// The round trip of a ping, and what is known of the path.
     case answered(Duration, AssociationSnapshot)
+    /// The heartbeat of a ping was lost.
+    case unanswered
     case notFound
     case refused(String)
 }

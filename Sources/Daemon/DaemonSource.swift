@@ -168,7 +168,7 @@ final class DaemonSource: ControlSource {
         guard let position = ReportPosition(id, current.plans) else { return give(.notFound) }
         workers.act(act, position) { outcome in
             switch outcome {
-            case .done, .answered: give(.done(AssociationAction(id: id)))
+            case .done, .answered, .unanswered: give(.done(AssociationAction(id: id)))
             case .notFound: give(.notFound)
             case .refused(let reason): give(.refused(reason))
             }
@@ -188,6 +188,7 @@ final class DaemonSource: ControlSource {
                         out: path.current, state: path.state.rawValue, probes: path.probes, maximumDatagram: maximum)
                 }
                 give(.done(result))
+            case .unanswered: give(.noAnswer("the heartbeat was lost: the peer did not answer in time"))
             case .done: give(.refused("it was not asked"))
             case .notFound: give(.notFound)
             case .refused(let reason): give(.refused(reason))

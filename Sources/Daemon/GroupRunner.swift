@@ -206,13 +206,13 @@ final class GroupRunner {
                 }
             give(isDone ? .done : .notFound)
         case .ping:
-            let answer: (Duration?) -> Void = { [unowned self] roundTrip in
+            let answer: (PingAnswer) -> Void = { [unowned self] answer in
                 let page = snapshots(SnapshotPage(after: serial - 1, limit: 1)).page
-                guard let roundTrip, let snapshot = page.first else {
-                    give(.refused("the association has ended"))
-                    return
+                switch (answer, page.first) {
+                case (.roundTrip(let duration), let snapshot?): give(.answered(duration, snapshot))
+                case (.lost, _): give(.unanswered)
+                default: give(.refused("the association has ended"))
                 }
-                give(.answered(roundTrip, snapshot))
             }
             let outcome =
                 switch core {
@@ -223,9 +223,7 @@ final class GroupRunner {
             case .sent: break
             case .notFound: give(.notFound)
             case .refused:
-                give(
-                    .refused(
-                        "it is not established, the peer takes no heartbeat requests, or one is on its way already"))
+                give(.refused("it is not established, or the peer takes no heartbeat requests"))
             }
         case .rekey:
             switch core {

@@ -84,7 +84,8 @@ extension ClientGroup {
                         maximumDatagram: association.maximumDatagram), index)
             case .roundTrip(let duration):
                 members[Int(flows[index].member)].counters.roundTrips.add(duration)
-                answerPings(index, duration)
+            case .pinged(let duration):
+                answerPings(index, PingAnswer(duration))
             case .worn:
                 _ = rekey(serial: flows[index].serial, now: now)
             case .ended(let end):
@@ -164,6 +165,7 @@ extension ClientGroup {
         flows[index].establishedAt = now
         flows[index].rekeys += 1
         tell(.rekeyed(peer: remote(of: index), description), index)
+        repeatPing(by: association, index, now: now)
         if isChannel {
             share(association, at: index, now: now)
         } else {
@@ -242,7 +244,7 @@ extension ClientGroup {
         _ index: Int32, _ association: Association<Engine>, _ end: AssociationEnd, now: Instant
     ) {
         account(for: association, index)
-        answerPings(index, nil)
+        answerPings(index, .ended)
         // Only an association that has lasted ends a row of failures: a server that refuses lets the handshake finish.
         let hasLasted = flows[index].establishedAt.map { now - $0 >= .seconds(10) } ?? false
         if hasLasted { flows[index].failures = 0 }

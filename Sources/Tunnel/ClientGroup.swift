@@ -91,7 +91,7 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
     var nextSerial: UInt64 = 1
     var events: [TunnelNotice] = []
     /// Who waits for the answer of which association.
-    var pings: [FlowID: [(Duration?) -> Void]] = [:]
+    var pings: [FlowID: [(PingAnswer) -> Void]] = [:]
     private var isDraining = false
 
     // Shared mode.
@@ -318,8 +318,8 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
         return .begun
     }
 
-    /// Sends a heartbeat request; `give` gets the round trip.
-    public func ping(serial: UInt64, now: Instant, _ give: @escaping (Duration?) -> Void) -> PingOutcome {
+    /// Sends a heartbeat request; `give` gets what comes of it.
+    public func ping(serial: UInt64, now: Instant, _ give: @escaping (PingAnswer) -> Void) -> PingOutcome {
         guard let index = place(ofSerial: serial) else { return .notFound }
         guard let association = flows[index].association, association.ping(now: now) else { return .refused }
         pings[flows.id(index), default: []].append(give)
@@ -328,9 +328,16 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
     }
 
     /// Answers everybody who waits for an association's answer.
-    func answerPings(_ index: Int32, _ roundTrip: Duration?) {
+    func answerPings(_ index: Int32, _ answer: PingAnswer) {
         guard !pings.isEmpty, let waiting = pings.removeValue(forKey: flows.id(index)) else { return }
-        for give in waiting { give(roundTrip) }
+        for give in waiting { give(answer) }
+    }
+
+    /// Has those who wait for the answer of what `association` has replaced answered by it.
+    func repeatPing(by association: Association<Engine>, _ index: Int32, now: Instant) {
+        guard pings[flows.id(index)] != nil else { return }
+        guard association.ping(now: now) else { return answerPings(index, .lost) }
+        transmit(association, flows.id(index))
     }
 
     private func place(ofSerial serial: UInt64) -> Int32? {
@@ -470,7 +477,7 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
     /// Ends a flow, or the shared association; nothing may follow it where `now` is nil.
     func remove(_ index: Int32, now: Instant?) {
         let id = flows.id(index)
-        answerPings(index, nil)
+        answerPings(index, .ended)
         if flows[index].isCarried {
             uncarry(index, telling: now)
         } else if let association = flows[index].association {

@@ -43,12 +43,24 @@ public struct ServiceRefusal: Sendable {
 
 /// What comes of a wish to ping an association.
 public enum PingOutcome: Sendable {
-    /// A request has left; the answer, or nil at the association's end, is given later.
+    /// A request has left, or leaves behind the one in flight; the answer is given later.
     case sent
     /// There is no such association.
     case notFound
-    /// The peer takes no heartbeat requests, one is in flight, or the association is not established.
+    /// The peer takes no heartbeat requests, or the association is not established.
     case refused
+}
+
+/// What a ping leads to.
+public enum PingAnswer: Equatable, Sendable {
+    /// The peer has answered, and took so long.
+    case roundTrip(Duration)
+    /// The heartbeat, or the one before it, was given up.
+    case lost
+    /// The association has ended.
+    case ended
+
+    init(_ roundTrip: Duration?) { self = roundTrip.map { .roundTrip($0) } ?? .lost }
 }
 
 /// What comes of a wish for new keys.

@@ -79,7 +79,7 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
     /// Established associations.
     private var established = 0
     /// Who waits for the answer of which association.
-    private var pings: [FlowID: [(Duration?) -> Void]] = [:]
+    private var pings: [FlowID: [(PingAnswer) -> Void]] = [:]
     var isDraining = false
 
     /// Makes a group without associations. The first member's limits on associations and handshakes are the group's.
@@ -278,8 +278,8 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
         return true
     }
 
-    /// Sends a heartbeat request; `give` gets the round trip.
-    public func ping(serial: UInt64, now: Instant, _ give: @escaping (Duration?) -> Void) -> PingOutcome {
+    /// Sends a heartbeat request; `give` gets what comes of it.
+    public func ping(serial: UInt64, now: Instant, _ give: @escaping (PingAnswer) -> Void) -> PingOutcome {
         guard let index = place(ofSerial: serial) else { return .notFound }
         guard let association = flows[index].association, association.ping(now: now) else { return .refused }
         pings[flows.id(index), default: []].append(give)
@@ -287,9 +287,16 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
         return .sent
     }
 
-    private func answerPings(_ index: Int32, _ roundTrip: Duration?) {
+    private func answerPings(_ index: Int32, _ answer: PingAnswer) {
         guard !pings.isEmpty, let waiting = pings.removeValue(forKey: flows.id(index)) else { return }
-        for give in waiting { give(roundTrip) }
+        for give in waiting { give(answer) }
+    }
+
+    /// Has those who wait for the answer of what `association` has replaced answered by it.
+    private func repeatPing(by association: Association<Engine>, _ index: Int32, now: Instant) {
+        guard pings[flows.id(index)] != nil else { return }
+        guard association.ping(now: now) else { return answerPings(index, .lost) }
+        transmit(association, index)
     }
 
     private func place(ofSerial serial: UInt64) -> Int32? {
@@ -613,7 +620,8 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
                         index)
                 case .roundTrip(let duration):
                     members[Int(flows[index].member)].counters.roundTrips.add(duration)
-                    answerPings(index, duration)
+                case .pinged(let duration):
+                    answerPings(index, PingAnswer(duration))
                 case .worn:
                     // The client's end replaces them.
                     break
@@ -668,6 +676,7 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
             if flows[index].channel != nil { dropCarried(by: index) }
             setSuccessor(nil, index)
             flows[index].association = association
+            repeatPing(by: association, index, now: now)
         } else {
             guard makeRoomForAssociation(now: now) else {
                 association.dropFinished(.limit)
@@ -756,6 +765,7 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
         }
         // A client that closes before its next handshake is done goes on with that one.
         if let successor = flows[index].successor {
+            answerPings(index, .ended)
             retire(association, index)
             dropCarried(by: index)
             flows[index].channel = nil
@@ -773,7 +783,7 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
 
     private func remove(_ index: Int32) {
         let id = flows.id(index)
-        answerPings(index, nil)
+        answerPings(index, .ended)
         dropCarried(by: index)
         for association in [flows[index].association, flows[index].successor] {
             guard let association else { continue }

@@ -150,7 +150,7 @@ private final class Peers {
                 ended += 1
                 handshaking.remove(number)
                 all[number] = nil
-            case .pathMTUChanged, .roundTrip, .worn: break
+            case .pathMTUChanged, .roundTrip, .pinged, .worn: break
             }
         }
         while let transmit = peer.pollTransmit() {

@@ -13,6 +13,7 @@ private final class Keeping {
     var packets: [Int] = []
     var changes: [Int?] = []
     var roundTrips: [Duration] = []
+    var pings: [Duration?] = []
     var isDead = false
     private var answers: [(at: Instant, content: [UInt8])] = []
     private var random = SeededRandom(seed: 5)
@@ -64,6 +65,7 @@ private final class Keeping {
             switch action {
             case .dead: isDead = true
             case .roundTrip(let duration): roundTrips.append(duration)
+            case .pinged(let duration): pings.append(duration)
             case .pathMTUChanged(let before): changes.append(before)
             case .send(let content, let mayFragment):
                 let packet = content.count + Self.overhead + Self.headers
@@ -194,6 +196,7 @@ private final class Keeping {
             #expect(keeping.packets.count == count)
             keeping.run(for: .seconds(1))
             #expect(keeping.roundTrips == [Duration](repeating: .milliseconds(40), count: count))
+            #expect(keeping.pings == keeping.roundTrips)
         }
         let statistics = keeping.keeper.monitor?.statistics
         #expect(statistics?.sent == 3 && statistics?.answered == 3 && statistics?.lost == 0)
@@ -207,8 +210,10 @@ private final class Keeping {
         keeping.run(for: .milliseconds(60))
         // The search for the path MTU goes on behind it.
         #expect(keeping.packets.count == 2 && keeping.packets[1] < 150 && keeping.roundTrips.count == 1)
+        #expect(keeping.pings.isEmpty)
         keeping.run(for: .seconds(5))
         #expect(keeping.packets.count > 2 && keeping.packets.filter { $0 < 150 }.count == 1)
+        #expect(keeping.pings == [.milliseconds(40)])
         #expect(keeping.keeper.pathMTU.state == .complete)
     }
 
@@ -223,6 +228,7 @@ private final class Keeping {
             keeping.packets = []
         }
         #expect(keeping.keeper.monitor?.statistics.lost == 4 && keeping.roundTrips.isEmpty && !keeping.isDead)
+        #expect(keeping.pings == [nil, nil, nil, nil])
     }
 
     @Test func `pings do not put off that a dead peer is noticed`() {
