@@ -18,7 +18,7 @@ public struct ControlEvent: Codable, Sendable, Equatable {
         public static let established = Kind(rawValue: "established")
         /// A handshake gave no keys.
         public static let handshakeFailed = Kind(rawValue: "handshake_failed")
-        /// The peer has proven an identity that `allow_peers` does not let in.
+        /// The peer has proven an identity that `allow_peers` does not let in, or `allow_from` its address.
         public static let refused = Kind(rawValue: "refused")
         /// An association is over.
         public static let ended = Kind(rawValue: "ended")

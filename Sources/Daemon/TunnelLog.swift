@@ -87,10 +87,15 @@ final class TunnelLog: Sendable {
             log.tell(
                 .handshakeFailed, .warning, "\(peer.address) \(failure)",
                 "handshake with \(peer) failed: \(failure)\(next)", ["peer": "\(peer)", "reason": "\(failure)"])
-        case .refused(let peer, let identity):
+        case .refused(let peer, let identity, let denial):
+            let what =
+                switch denial {
+                case .identity: "\(identity)"
+                case .source: "\(peer.address)"
+                }
             log.tell(
-                .refused, .warning, "\(identity)",
-                "refused \(peer): \(identity) is not in allow_peers; add it there if it should be let in",
+                .refused, .warning, what,
+                "refused \(peer)\(denial == .source ? " (\(identity))" : ""): \(what) is not in \(denial.rawValue); add it there if it should be let in",
                 ["peer": "\(peer)", "identity": "\(identity)"])
         case .ended(let peer, let identity, let end, let retryIn):
             var fields = ["peer": "\(peer)", "reason": Self.text(end)]

@@ -34,6 +34,14 @@ public enum PeerRule: Hashable, Sendable {
     }
 }
 
+/// What keeps a peer out, by the name of the setting.
+public enum AccessDenial: String, Sendable {
+    /// Its address is in none of the prefixes.
+    case source = "allow_from"
+    /// Its identity fits none of the rules.
+    case identity = "allow_peers"
+}
+
 /// Who may have an association. Empty lists allow everybody.
 public struct AccessList: Sendable {
     /// Source addresses, one of which has to contain the peer's.
@@ -53,5 +61,10 @@ public struct AccessList: Sendable {
 
     func allows(_ peer: PeerIdentity) -> Bool {
         peers.isEmpty || peers.contains { $0.matches(peer) }
+    }
+
+    /// What keeps a peer at an address out; nil where it is let in.
+    func denial(of peer: PeerIdentity, at source: IPAddress) -> AccessDenial? {
+        !allows(peer) ? .identity : !allows(source) ? .source : nil
     }
 }

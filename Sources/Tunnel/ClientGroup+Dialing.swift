@@ -109,7 +109,7 @@ extension ClientGroup {
         let remote = remote(of: index)
         let member = Int(flows[index].member)
         guard members[member].settings.access.allows(description.peer) else {
-            tell(.refused(peer: remote, description.peer), index)
+            tell(.refused(peer: remote, description.peer, by: .identity), index)
             return refuse(association, index)
         }
         guard sharing != .always || isShared(association) else {

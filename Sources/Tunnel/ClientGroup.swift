@@ -277,7 +277,7 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
             guard let association = flows[index].association, let peer = association.description?.peer,
                 !members[Int(flows[index].member)].settings.access.allows(peer)
             else { continue }
-            tell(.refused(peer: remote(of: index), peer), index)
+            tell(.refused(peer: remote(of: index), peer, by: .identity), index)
             association.refuse()
             serve(index, now: now)
         }

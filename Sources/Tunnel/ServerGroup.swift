@@ -244,17 +244,12 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
             let carrier = flows[index].carrier
             guard let peer = flows[carrier >= 0 ? carrier : index].association?.description?.peer else { continue }
             let source = self.peer(of: index).address
-            let mayUse = { (member: Member) in
-                member.settings.access.allows(source) && member.settings.access.allows(peer)
-            }
-            let isAllowed =
-                flows[index].channel == nil
-                ? mayUse(members[Int(flows[index].member)]) : members.contains(where: mayUse)
-            if isAllowed { continue }
+            let member = flows[index].channel == nil ? Int(flows[index].member) : nil
+            guard let denial = denial(of: peer, at: source, member) else { continue }
             if carrier >= 0 {
                 endCarried(index, because: .forbidden, now: now)
             } else {
-                tell(.refused(peer: self.peer(of: index), peer), index)
+                tell(.refused(peer: self.peer(of: index), peer, by: denial), index)
                 flows[index].association?.refuse()
                 serve(index, now: now)
             }
@@ -647,12 +642,8 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
             isShared ? nil : members.firstIndex { $0.settings.serverName != nil && $0.settings.serverName == name }
         let member = named ?? 0
         let source = peer(of: index)
-        let isAllowed =
-            isShared
-            ? members.contains { $0.settings.access.allows(description.peer) }
-            : members[member].settings.access.allows(description.peer)
-        guard isAllowed, isShared || members[member].settings.access.allows(source.address) else {
-            tell(.refused(peer: source, description.peer), index)
+        if let denial = denial(of: description.peer, at: source.address, isShared ? nil : member) {
+            tell(.refused(peer: source, description.peer, by: denial), index)
             return refuse(association, index)
         }
         guard isShared || sharing != .always else {
@@ -707,6 +698,15 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
         } else {
             association.accept(now: now) { forward($0, index) }
         }
+    }
+
+    /// What keeps a peer out of the tunnel number `member`, or, where it is nil, out of all of them.
+    private func denial(of peer: PeerIdentity, at source: IPAddress, _ member: Int?) -> AccessDenial? {
+        if let member { return members[member].settings.access.denial(of: peer, at: source) }
+        let denials = members.compactMap { $0.settings.access.denial(of: peer, at: source) }
+        guard denials.count == members.count else { return nil }
+        // Where one knows its identity, its address is what is wrong.
+        return denials.contains(.source) ? .source : .identity
     }
 
     private func refuse(_ association: Association<Engine>, _ index: Int32) {

@@ -9,8 +9,8 @@ public enum TunnelEvent: Sendable {
     case established(peer: Endpoint, sender: Endpoint?, AssociationDescription)
     /// A handshake failed; at a client's end the next attempt follows after `retryIn`.
     case handshakeFailed(peer: Endpoint, HandshakeFailure, retryIn: Duration?)
-    /// The peer's identity is not among `allow_peers`.
-    case refused(peer: Endpoint, PeerIdentity)
+    /// The peer's identity is not among `allow_peers`, or its address not in `allow_from`.
+    case refused(peer: Endpoint, PeerIdentity, by: AccessDenial)
     /// An association ended; the identity is whose it was. A client that needs it begins another after `retryIn`.
     case ended(peer: Endpoint, PeerIdentity?, AssociationEnd, retryIn: Duration?)
     /// An association has new keys.

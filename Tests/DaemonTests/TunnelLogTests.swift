@@ -34,7 +34,12 @@ import Wire
             ["peer": "192.0.2.1:6514", "reason": "no answer"]
         ),
         (
-            .refused(peer: peer, identity), .refused, .warning,
+            .refused(peer: peer, identity, by: .source), .refused, .warning,
+            "refused 192.0.2.1:6514 (\(identity)): 192.0.2.1 is not in allow_from; add it there if it should be let in",
+            ["peer": "192.0.2.1:6514", "identity": "\(identity)"]
+        ),
+        (
+            .refused(peer: peer, identity, by: .identity), .refused, .warning,
             "refused 192.0.2.1:6514: \(identity) is not in allow_peers; add it there if it should be let in",
             ["peer": "192.0.2.1:6514", "identity": "\(identity)"]
         ),
@@ -134,7 +139,8 @@ import Wire
             let peer = Endpoint(address: Self.peer.address, port: UInt16(port))
             let events: [TunnelEvent] = [
                 .handshakeFailed(peer: peer, HandshakeFailure(.certificate, detail: "expired"), retryIn: nil),
-                .refused(peer: peer, Self.identity),
+                .refused(peer: peer, Self.identity, by: .identity),
+                .refused(peer: peer, Self.identity, by: .source),
                 .established(peer: Self.peer, sender: Self.sender, Self.description),
                 .ended(peer: Self.peer, Self.identity, .closedByPeer, retryIn: nil), .limit(.flows, evicted: nil),
                 .noSocket(peer), .unresolved("x", retryIn: .seconds(port)),
@@ -143,7 +149,7 @@ import Wire
             for event in events { log.tell(event) }
             log.refused(by: Self.peer)
         }
-        #expect(followed.events.count == 9, "\(followed.messages)")
+        #expect(followed.events.count == 10, "\(followed.messages)")
     }
 
     @Test func `the manual names every event, every field and every reason of a drop`() throws {

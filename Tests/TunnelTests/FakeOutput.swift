@@ -79,7 +79,7 @@ func summary(_ event: TunnelEvent) -> String {
     switch event {
     case .established: "established"
     case .handshakeFailed(_, let failure, _): "failed \(failure.reason)"
-    case .refused: "refused"
+    case .refused(_, _, let denial): denial == .identity ? "refused" : "refused by \(denial.rawValue)"
     case .ended(_, _, let end, _): "ended \(end)"
     case .unresolved(let name, _): "unresolved \(name)"
     case .oversize(_, let count, _): "oversize \(count)"

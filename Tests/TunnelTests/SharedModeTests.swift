@@ -325,14 +325,17 @@ private final class Server {
 
     init(
         sharing: SharingPolicy = .auto, limits: TunnelLimits = TunnelLimits(), isShared: Bool = true,
-        serverName: String? = nil
+        serverName: String? = nil, from sources: [[IPPrefix]] = [[], []]
     ) {
         group = ServerGroup(
             [
-                GroupMember(service: "a", target: .endpoint(Self.target(0)), limits: limits),
+                GroupMember(
+                    service: "a", target: .endpoint(Self.target(0)), limits: limits,
+                    access: AccessList(sources: sources[0])),
                 GroupMember(
                     service: "b", target: .endpoint(Self.target(1)), limits: limits,
-                    access: isShared ? AccessList(peers: [.commonName("edge")]) : AccessList(), serverName: "b.example"),
+                    access: AccessList(sources: sources[1], peers: isShared ? [.commonName("edge")] : []),
+                    serverName: "b.example"),
             ],
             sharing: sharing, cookieExchange: false, firstKey: FakeKey(1), output: output, now: now,
             makeKey: { FakeKey(2) }
@@ -394,6 +397,27 @@ private final class Server {
         let drops = server.group.counters(of: 0).drops
         #expect(drops[.service] == 2 && drops[.unknownFlow] == 1)
         #expect(server.events() == ["established", "service x denied: unknown service"])
+    }
+
+    @Test func `a refusal names the list that the peer is not in`() throws {
+        let elsewhere = try #require(IPPrefix("192.0.2.0/24"))
+        let plain = Server(isShared: false, serverName: "b.example", from: [[], [elsewhere]])
+        #expect(plain.events() == ["refused by allow_from"])
+        let shared = Server()
+        #expect(shared.events() == ["established"])
+        let target = ForwardTarget.endpoint(Server.target(0))
+        let others = AccessList(peers: [.commonName("somebody")])
+        shared.group.update(
+            ["a", "b"].map { GroupMember(service: $0, target: target, access: others) }, now: shared.now)
+        #expect(shared.events() == ["refused"])
+        let again = Server()
+        _ = again.events()
+        again.group.update(
+            [
+                GroupMember(service: "a", target: target, access: AccessList(sources: [elsewhere])),
+                GroupMember(service: "b", target: target, access: others),
+            ], now: again.now)
+        #expect(again.events() == ["refused by allow_from"])
     }
 
     @Test func `the peer closes its flows, and an idle one is closed here`() {
