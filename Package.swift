@@ -21,7 +21,9 @@ let package = Package(
         .executable(name: "culvert", targets: ["culvert"]),
         .executable(name: "culvert-impair", targets: ["culvert-impair"]),
         .executable(name: "culvert-bench", targets: ["culvert-bench"]),
-        .library(name: "Fuzzed", type: .static, targets: ["Wire", "DTLS", "Tunnel", "Configuration"]),
+        .library(
+            name: "Fuzzed", type: .static,
+            targets: ["Wire", "DTLS", "Tunnel", "Configuration", "Control", "FuzzSupport"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -87,6 +89,9 @@ let package = Package(
             swiftSettings: strict),
 
         .target(name: "CVirtualTime", path: "Tests/CVirtualTime"),
+        .target(
+            name: "FuzzSupport", dependencies: [.product(name: "NIOEmbedded", package: "swift-nio")],
+            path: "Tests/FuzzSupport"),
         .target(name: "TestSupport", dependencies: ["Wire"], path: "Tests/TestSupport"),
         .testTarget(name: "WireTests", dependencies: ["Wire"]),
         .testTarget(name: "DTLSTests", dependencies: ["Wire", "DTLS"]),

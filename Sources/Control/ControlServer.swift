@@ -132,13 +132,18 @@ public final class ControlServer: Sendable {
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     guard let service = service.value else { throw ChannelError.ioOnClosedChannel }
-                    let pipeline = channel.pipeline.syncOperations
-                    try pipeline.addHandler(RequestSizeLimit(limits.requestBytes))
-                    try pipeline.addHandler(HTTPResponseEncoder())
-                    try pipeline.addHandler(ByteToMessageHandler(HTTPRequestDecoder()))
-                    try pipeline.addHandler(ControlConnection(service: service))
+                    try serve(channel, by: service)
                 }
             }
+    }
+
+    /// Makes a channel a connection of the service. On its event loop only.
+    static func serve(_ channel: any Channel, by service: ControlService) throws {
+        let pipeline = channel.pipeline.syncOperations
+        try pipeline.addHandler(RequestSizeLimit(service.limits.requestBytes))
+        try pipeline.addHandler(HTTPResponseEncoder())
+        try pipeline.addHandler(ByteToMessageHandler(HTTPRequestDecoder()))
+        try pipeline.addHandler(ControlConnection(service: service))
     }
 
     /// Closes the socket and every connection and removes the socket file, unless another daemon has put its own there.

@@ -1,0 +1,3 @@
+// Brings what only fuzz targets use into the library that they are linked with: a channel without a socket.
+
+@_exported public import NIOEmbedded
