@@ -341,7 +341,8 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
     }
 
     private func place(ofSerial serial: UInt64) -> Int32? {
-        flows.living.first { flows[$0].serial == serial && !flows[$0].isCarried }
+        for index in flows.living where flows[index].serial == serial && !flows[index].isCarried { return index }
+        return nil
     }
 
     // MARK: Output
@@ -394,11 +395,12 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
 
     /// Associations, and flows that are to have one of their own; and how many there are in all.
     public func snapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [AssociationSnapshot], total: Int) {
-        let all = flows.living.lazy.filter { [self] index in
-            !flows[index].isCarried && (page.member == nil || index == link || Int(flows[index].member) == page.member)
+        var selection = PageSelection(page)
+        for index in flows.living where !flows[index].isCarried {
+            guard page.member == nil || index == link || Int(flows[index].member) == page.member else { continue }
+            selection.add(serial: flows[index].serial, place: index)
         }
-        let (places, total) = page.places(all.map { [self] in (flows[$0].serial, $0) })
-        return (places.map(snapshot), total)
+        return (selection.places.map(snapshot), selection.total)
     }
 
     private func snapshot(_ index: Int32) -> AssociationSnapshot {
@@ -415,11 +417,12 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
 
     /// Flows; and how many there are in all.
     public func flowSnapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [FlowSnapshot], total: Int) {
-        let all = flows.living.lazy.filter { [self] index in
-            index != link && (page.member == nil || Int(flows[index].member) == page.member)
+        var selection = PageSelection(page)
+        for index in flows.living where index != link {
+            guard page.member == nil || Int(flows[index].member) == page.member else { continue }
+            selection.add(serial: flows[index].serial, place: index)
         }
-        let (places, total) = page.places(all.map { [self] in (flows[$0].serial, $0) })
-        return (places.map(flowSnapshot), total)
+        return (selection.places.map(flowSnapshot), selection.total)
     }
 
     private func flowSnapshot(_ index: Int32) -> FlowSnapshot {

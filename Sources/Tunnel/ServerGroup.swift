@@ -295,7 +295,8 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
     }
 
     private func place(ofSerial serial: UInt64) -> Int32? {
-        flows.living.first { flows[$0].serial == serial && flows[$0].carrier < 0 }
+        for index in flows.living where flows[index].serial == serial && flows[index].carrier < 0 { return index }
+        return nil
     }
 
     // MARK: Output
@@ -345,12 +346,14 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
 
     /// Peers' associations; and how many there are in all.
     public func snapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [AssociationSnapshot], total: Int) {
-        let all = flows.living.lazy.filter { [self] index in
-            flows[index].carrier < 0
-                && (page.member == nil || flows[index].channel != nil || Int(flows[index].member) == page.member)
+        var selection = PageSelection(page)
+        for index in flows.living where flows[index].carrier < 0 {
+            guard page.member == nil || flows[index].channel != nil || Int(flows[index].member) == page.member else {
+                continue
+            }
+            selection.add(serial: flows[index].serial, place: index)
         }
-        let (places, total) = page.places(all.map { [self] in (flows[$0].serial, $0) })
-        return (places.map(snapshot), total)
+        return (selection.places.map(snapshot), selection.total)
     }
 
     private func snapshot(_ index: Int32) -> AssociationSnapshot {
@@ -368,12 +371,12 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
 
     /// Flows; and how many there are in all.
     public func flowSnapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [FlowSnapshot], total: Int) {
-        let all = flows.living.lazy.filter { [self] index in
-            flows[index].establishedAt != nil && flows[index].channel == nil
-                && (page.member == nil || Int(flows[index].member) == page.member)
+        var selection = PageSelection(page)
+        for index in flows.living where flows[index].establishedAt != nil && flows[index].channel == nil {
+            guard page.member == nil || Int(flows[index].member) == page.member else { continue }
+            selection.add(serial: flows[index].serial, place: index)
         }
-        let (places, total) = page.places(all.map { [self] in (flows[$0].serial, $0) })
-        return (places.map(flowSnapshot), total)
+        return (selection.places.map(flowSnapshot), selection.total)
     }
 
     private func flowSnapshot(_ index: Int32) -> FlowSnapshot {

@@ -18,28 +18,36 @@ public struct SnapshotPage: Sendable {
         self.limit = limit
         self.member = member
     }
+}
 
-    /// The places of what is on the page, and how many there would be on all pages.
-    func places(_ all: some Sequence<(serial: UInt64, place: Int32)>) -> (places: [Int32], total: Int) {
-        var total = 0
-        // The first ones after `after`; the last of them gives way.
-        var first = Heap<Element>()
-        for (serial, place) in all {
-            total += 1
-            guard serial > after, limit > 0 else { continue }
-            if first.count < limit {
-                first.insert(Element(serial: serial, place: place))
-            } else if let last = first.max, serial < last.serial {
-                first.replaceMax(with: Element(serial: serial, place: place))
-            }
-        }
-        return (first.unordered.sorted().map(\.place), total)
-    }
-
+/// Chooses what is on a page from a list in any order.
+struct PageSelection {
     private struct Element: Comparable {
         var serial: UInt64
         var place: Int32
 
         static func < (left: Element, right: Element) -> Bool { left.serial < right.serial }
     }
+
+    /// How many elements there would be on all pages.
+    private(set) var total = 0
+    private let page: SnapshotPage
+    /// The first ones after the page's beginning, as many as it may have: the last of them gives way.
+    private var first = Heap<Element>()
+
+    init(_ page: SnapshotPage) { self.page = page }
+
+    /// Takes an element of the list into account.
+    mutating func add(serial: UInt64, place: Int32) {
+        total += 1
+        guard serial > page.after, page.limit > 0 else { return }
+        if first.count < page.limit {
+            first.insert(Element(serial: serial, place: place))
+        } else if let last = first.max, serial < last.serial {
+            first.replaceMax(with: Element(serial: serial, place: place))
+        }
+    }
+
+    /// The places of what is on the page, in its order.
+    var places: [Int32] { first.unordered.sorted().map(\.place) }
 }

@@ -51,6 +51,16 @@ let sampleAssociations: [AssociationStatus] = {
     return [up, waiting]
 }()
 
+extension ControlLimits {
+    /// For tests that are not about time: a busy machine does not hurry.
+    static var patient: ControlLimits {
+        var limits = ControlLimits()
+        limits.request = .seconds(60)
+        limits.response = .seconds(60)
+        return limits
+    }
+}
+
 /// A client that writes exactly what it is told to and reads until the server closes.
 struct RawClient {
     private let channel: any Channel
@@ -58,12 +68,12 @@ struct RawClient {
     private let text = Text()
 
     /// Connects to a Unix socket. What comes back is nil when the server has not closed within `limit`.
-    init(_ path: String, limit: TimeAmount = .seconds(10)) async throws {
+    init(_ path: String, limit: TimeAmount = .seconds(30)) async throws {
         try await self.init(to: SocketAddress(unixDomainSocketPath: path), limit: limit)
     }
 
     /// Connects. What comes back is nil when the server has not closed within `limit`.
-    init(to address: SocketAddress, limit: TimeAmount = .seconds(10)) async throws {
+    init(to address: SocketAddress, limit: TimeAmount = .seconds(30)) async throws {
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let received = loop.makePromise(of: String?.self)
         let text = text
@@ -79,7 +89,7 @@ struct RawClient {
             do {
                 channel = try await bootstrap.connect(to: address).get()
                 break
-            } catch let error as IOError where error.errnoCode == EAGAIN && attempts < 500 {
+            } catch let error as IOError where error.errnoCode == EAGAIN && attempts < 3_000 {
                 // A Unix socket whose backlog is full refuses at once, where TCP would wait.
                 attempts += 1
                 try await Task.sleep(for: .milliseconds(10))
@@ -170,9 +180,9 @@ func blocking<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result)
 
 let curlIsInstalled = FileManager.default.isExecutableFile(atPath: "/usr/bin/curl")
 
-/// Waits until something is so, for at most ten seconds.
+/// Waits until something is so, for at most thirty seconds.
 func eventually(_ condition: () throws -> Bool) async throws -> Bool {
-    for _ in 0..<1_000 {
+    for _ in 0..<3_000 {
         if try condition() { return true }
         try await Task.sleep(for: .milliseconds(10))
     }

@@ -216,7 +216,7 @@ struct ControlServerTests {
     }
 
     @Test func `1,000 clients at once are all answered`() async throws {
-        try await served { server in
+        try await served(limits: .patient) { server in
             let answered = try await withThrowingTaskGroup(of: Bool.self) { group in
                 for _ in 0..<1_000 {
                     group.addTask {

@@ -214,7 +214,7 @@ struct RouteTests {
 
     @Test func `equal questions share an answer, the next one if they come late`() async throws {
         let source = FakeSource(holdsAnswers: true)
-        let server = try ControlServer.start(path: scratch.socket, source: source)
+        let server = try ControlServer.start(path: scratch.socket, source: source, limits: .patient)
         defer { server.stop() }
         let request = "GET /v1/associations HTTP/1.1\r\nHost: x\r\n\r\n"
         async let first = RawClient.exchange(server.address, request)
