@@ -122,8 +122,7 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
         self.makeEngine = makeEngine
         random = SplitMix64(seed: seed)
         addresses = ForwardAddresses(members[0].target)
-        let granularity = members.map(\.limits.granularity).min() ?? .seconds(1)
-        flows = FlowTable(vacant: Flow(), members: members.count, granularity: granularity)
+        flows = FlowTable(vacant: Flow(), members: members.count, granularity: members.granularity)
     }
 
     /// How many flows there are.
@@ -272,6 +271,7 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
         for (member, settings) in settings.enumerated() where member < members.count {
             members[member].settings = settings
         }
+        flows.granularity = settings.granularity
         self.policy = policy
         for index in flows.living {
             guard let association = flows[index].association, let peer = association.description?.peer,

@@ -44,10 +44,11 @@ struct FlowTable<Key: Hashable, Content> {
     private var queues: [Ends]
     private var last: (key: Key, index: Int32)?
     private let vacant: Content
-    private let granularity: Duration
+    /// Activity is noted no finer than this: moving a flow in its queue for each datagram would cost more than knowing its age
+    /// to the nanosecond is worth.
+    var granularity: Duration
 
-    /// `vacant` is what an empty place holds, `members` how many tunnels the group has. Activity is noted no finer than
-    /// `granularity`: moving a flow in its queue for each datagram would cost more than knowing its age to the nanosecond is worth.
+    /// `vacant` is what an empty place holds, `members` how many tunnels the group has.
     init(vacant: Content, members: Int, granularity: Duration) {
         queues = Array(repeating: Ends(), count: 2 + 2 * members)
         self.vacant = vacant

@@ -33,6 +33,11 @@ public struct GroupMember: Sendable {
     }
 }
 
+extension [GroupMember] {
+    /// How exactly it has to be known when flows were last active.
+    var granularity: Duration { map(\.limits.granularity).min() ?? .seconds(1) }
+}
+
 /// Why, and since when, the peer does not give a service.
 public struct ServiceRefusal: Sendable {
     /// The peer's word.

@@ -98,8 +98,7 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
         random = SplitMix64(seed: seed)
         self.makeEngine = makeEngine
         cookies = CookieExchange(isRequired: cookieExchange, firstKey: firstKey, now: now, makeKey: makeKey)
-        let granularity = members.map(\.limits.granularity).min() ?? .seconds(1)
-        flows = FlowTable(vacant: Flow(), members: members.count, granularity: granularity)
+        flows = FlowTable(vacant: Flow(), members: members.count, granularity: members.granularity)
         for index in members.indices {
             if case .endpoint(let endpoint) = members[index].target { self.members[index].address = endpoint }
             refreshAddress(of: index, now: now)
@@ -240,6 +239,7 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
         for (member, settings) in settings.enumerated() where member < members.count {
             members[member].settings = settings
         }
+        flows.granularity = settings.granularity
         for index in flows.living where flows[index].establishedAt != nil {
             let carrier = flows[index].carrier
             guard let peer = flows[carrier >= 0 ? carrier : index].association?.description?.peer else { continue }

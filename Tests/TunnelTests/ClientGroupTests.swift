@@ -198,6 +198,21 @@ private let remotes = (1...3).map { Endpoint(address: IPAddress(ipv4: 0xc000_020
         #expect(subject.group.deadline == nil)
     }
 
+    @Test func `a timeout that becomes shorter ends no flow that is in use`() {
+        let subject = Subject()
+        subject.establish(1)
+        let limits = TunnelLimits(flowTimeout: .milliseconds(500))
+        subject.group.update(
+            [GroupMember(target: .endpoint(remotes[0]), limits: limits)], policy: ReconnectPolicy(), now: subject.now)
+        for _ in 0..<20 {
+            subject.local([1])
+            subject.pass(.milliseconds(100))
+        }
+        #expect(subject.events() == ["established"] && subject.group.flowCount == 1)
+        subject.pass(.milliseconds(500))
+        #expect(subject.events() == ["expired 1"])
+    }
+
     @Test func `close says goodbye everywhere and forgets everything`() {
         let subject = Subject()
         subject.establish(1)

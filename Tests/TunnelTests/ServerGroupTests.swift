@@ -315,6 +315,23 @@ private final class Subject {
         #expect(subject.events() == ["established", "expired 1", "failed timeout"])
     }
 
+    @Test func `a timeout that becomes shorter ends no association that is in use`() throws {
+        let subject = Subject()
+        subject.establish()
+        let flow = try #require(subject.output.open.keys.first)
+        let limits = TunnelLimits(flowTimeout: .milliseconds(500))
+        subject.group.update(
+            [GroupMember(target: .endpoint(sender(9)), limits: limits)], now: subject.now)
+        for tenth in 1...20 {
+            subject.now = .at(0) + .milliseconds(100 * tenth)
+            subject.target([1], flow)
+            subject.group.handleTimeout(now: subject.now)
+        }
+        #expect(subject.events() == ["established"] && subject.ports == [1])
+        subject.group.handleTimeout(now: subject.now + .milliseconds(500))
+        #expect(subject.events() == ["expired 1"])
+    }
+
     @Test func `close says goodbye to every peer`() {
         let subject = Subject()
         for port in 1...3 as ClosedRange<UInt16> { subject.establish(port) }
