@@ -109,7 +109,7 @@ let package = Package(
         .testTarget(
             name: "DaemonTests",
             dependencies: [
-                "Daemon", "Control", "LinuxIO", "Tunnel", "DTLS", "Wire", "TestSupport",
+                "Daemon", "Control", "Configuration", "LinuxIO", "OpenSSL", "Tunnel", "DTLS", "Wire", "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         .testTarget(

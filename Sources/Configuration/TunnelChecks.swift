@@ -1,6 +1,6 @@
 // What can only be seen by looking at all tunnels together: names given twice, clashing ports, loops.
 
-import Wire
+public import Wire
 
 /// Checks between tunnels.
 enum TunnelChecks {
@@ -29,7 +29,7 @@ enum TunnelChecks {
             let other = seen[port]?.first { other in
                 // Tunnels on one dtls:// address are its services.
                 let areServices = other.role == .server && tunnel.role == .server
-                return overlap(other.listen.value, listen.value) && !(areServices && other.listen.value == listen.value)
+                return other.listen.value.overlaps(listen.value) && !(areServices && other.listen.value == listen.value)
             }
             if let other {
                 let owner = "by \(other.owner) at \(other.listen.location)"
@@ -42,15 +42,6 @@ enum TunnelChecks {
             let owner = tunnel.name.map { "tunnel '\($0.value)'" } ?? "a tunnel"
             seen[port, default: []].append((owner, listen, tunnel.role))
         }
-    }
-
-    /// Whether both cannot be bound at a time. `[::]` takes IPv4 as well.
-    private static func overlap(_ left: Endpoint, _ right: Endpoint) -> Bool {
-        func covers(_ wide: IPAddress, _ other: IPAddress) -> Bool {
-            wide == other || wide == .anyIPv6 || wide == .anyIPv4 && other.isIPv4
-        }
-        return left.port == right.port
-            && (covers(left.address, right.address) || covers(right.address, left.address))
     }
 
     /// Follows each tunnel's `forward` to the tunnel that listens there. Datagrams must leave culvert in the end.
@@ -103,5 +94,15 @@ enum TunnelChecks {
             guard listen.address.isUnspecified, target.isLoopback else { return false }
             return listen.address == .anyIPv6 || target.isIPv4
         }
+    }
+}
+
+extension Endpoint {
+    /// Whether sockets cannot be bound to both at a time. `[::]` takes IPv4 as well.
+    public func overlaps(_ other: Endpoint) -> Bool {
+        func covers(_ wide: IPAddress, _ other: IPAddress) -> Bool {
+            wide == other || wide == .anyIPv6 || wide == .anyIPv4 && other.isIPv4
+        }
+        return port == other.port && (covers(address, other.address) || covers(other.address, address))
     }
 }

@@ -169,10 +169,18 @@ struct ControlAPI: Sendable {
 
     private static func response(to reload: ControlOutcome<ReloadResult>) -> ControlResponse {
         guard case .done(let result) = reload, !result.errors.isEmpty else { return .outcome(reload) }
+        guard !result.applied.isEmpty else {
+            return .problem(
+                Problem(
+                    status: 422, title: "Invalid Configuration",
+                    detail: "The configuration cannot be put in force; nothing was changed.", errors: result.errors))
+        }
+        let consequences = result.applied.map { ConfigurationDiagnostic(severity: "warning", message: $0) }
         return .problem(
             Problem(
-                status: 422, title: "Invalid Configuration",
-                detail: "The configuration has mistakes; nothing was changed.", errors: result.errors))
+                status: 500, title: "Reload Failed",
+                detail: "The configuration cannot be put in force, and tunnels had ended before this was known.",
+                errors: result.errors + consequences))
     }
 }
 

@@ -70,13 +70,14 @@ public struct ConfigurationDiagnostic: Codable, Sendable, Equatable {
 
 /// What has come of reading the configuration again. With errors nothing was changed.
 public struct ReloadResult: Codable, Sendable, Equatable {
-    /// What was changed, one sentence for each: `tunnel 'syslog': allow_from changed`.
+    /// What was changed, one sentence for each: `tunnel 'syslog': allow_from changed`. Beside errors, what became of tunnels
+    /// that had ended before these were known.
     public var applied: [String] = []
     /// The tunnels that were left as they were.
     public var unchanged: [String] = []
     /// What is different in the configuration but takes a restart, one sentence for each.
     public var needsRestart: [String] = []
-    /// What is wrong with the configuration.
+    /// Why the configuration is not in force.
     public var errors: [ConfigurationDiagnostic] = []
     /// What is to be warned of.
     public var warnings: [ConfigurationDiagnostic] = []

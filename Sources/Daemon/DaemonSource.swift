@@ -27,9 +27,21 @@ final class DaemonSource: ControlSource {
         var configuration: Configuration
         /// The groups by their numbers, which the workers know them by.
         var plans: [Int: GroupPlan]
-        /// The number that the next group gets.
+        /// The number that the next group gets, if no other has it.
         var nextGroup: Int
         var isDraining = false
+
+        /// The number for a group that begins. Numbers have 16 bits in a worker's poller; they come again after all others.
+        mutating func takeNumber() -> Int {
+            while plans[nextGroup] != nil || nextGroup >= Self.groupNumbers {
+                nextGroup = nextGroup < Self.groupNumbers ? nextGroup + 1 : 0
+            }
+            defer { nextGroup += 1 }
+            return nextGroup
+        }
+
+        /// There are far more of them than of tunnels. The last that 16 bits have room for means the mailbox.
+        private static let groupNumbers = Int(UInt16.max)
 
         /// The tunnels in the config's order, with their places.
         var tunnels: [(plan: TunnelPlan, group: Int, member: Int)] {

@@ -1,105 +1,128 @@
-// What a reload does: the configuration and every file that it names are read anew and compared with what is in force, group by
-// group. Where something is wrong, nothing changes at all. Groups that have changed in what can change while they run are
-// told; others that have changed are ended and begun anew; nobody else notices.
+// How a configuration is put in force in a daemon that runs: all of it, or where something cannot be had, none of it. What can be
+// known to fail is found before anything ends. What fails nevertheless, once groups have ended to make room, is undone: they
+// begin again as they were, and the result says whose associations that has cost.
 
 import Configuration
 import Control
-import LinuxIO
 import Logging
+import Synchronization
+import Wire
 
-/// What is to be done to come from one configuration to another.
-struct ReloadPlan {
-    /// Groups that end.
-    var ended: [Int] = []
-    /// Groups that go on, with what is new about them.
-    var updated: [(group: Int, plan: GroupPlan)] = []
-    /// Groups that begin.
-    var begun: [GroupPlan] = []
-    /// Sentences about what changes.
-    var applied: [String] = []
-    /// Tunnels that stay as they are.
-    var unchanged: [String] = []
-    /// Sentences about what takes a restart.
-    var needsRestart: [String] = []
+/// Changes what runs. Used on the supervisor's thread.
+struct Reload {
+    let source: DaemonSource
+    let log: DaemonLog
 
-    /// Compares what is in force with `plans`, which were made from `configuration`.
-    init(from state: DaemonSource.State, to configuration: Configuration, _ plans: [GroupPlan]) {
-        var remaining = state.plans
+    /// Puts `configuration`, for which `plans` were made, in force, and tells of it in `result` and the log.
+    func apply(_ configuration: Configuration, _ plans: [GroupPlan], _ result: inout ReloadResult) {
+        let before = source.state.withLock { $0 }
+        let plan = ReloadPlan(from: before.plans, before.configuration, to: plans, configuration)
+        let ending = plan.ended.compactMap { before.plans[$0] }
+        result.errors += obstacles(to: plan.begun, besides: ending)
+        guard result.errors.isEmpty else { return fail(result) }
+
+        let (level, levels) = (log.level, log.levelsOfTunnels)
+        log.configure(LogLevel(configuration.daemon.logLevel), tunnels: configuration.logLevels)
+        var after = before
+        after.configuration = configuration
+        // What takes a restart is not in force until then, and is named each time.
+        after.configuration.daemon = before.configuration.daemon
+        after.configuration.daemon.logLevel = configuration.daemon.logLevel
+        for group in plan.ended { end(group, &after) }
+        do throws(WorkerFailure) {
+            try begin(plan.begun, &after)
+        } catch {
+            after.configuration = before.configuration
+            let names = before.configuration.tunnels.map(\.name)
+            log.configure(level, tunnels: Dictionary(names.map { ($0, levels[$0]) }) { first, _ in first })
+            result.errors.append(ConfigurationDiagnostic(severity: "error", message: error.description))
+            beginAgain(ending, &after, &result)
+            source.state.withLock { $0 = after }
+            return fail(result)
+        }
+        for (group, updated) in plan.updated {
+            source.workers.update(updated, group: group)
+            after.plans[group] = updated
+        }
+        source.state.withLock { $0 = after }
+        result.applied = plan.applied
+        result.unchanged = plan.unchanged
+        result.needsRestart = plan.needsRestart
+        succeed(result)
+    }
+
+    /// Why groups cannot begin, as far as it can be known while others run that are `ending`.
+    private func obstacles(to groups: [GroupPlan], besides ending: [GroupPlan]) -> [ConfigurationDiagnostic] {
+        let leaving = Dictionary(grouping: ending.flatMap(\.listeners).map(\.settings.listen.value), by: \.port)
+        return groups.flatMap(\.listeners).compactMap { tunnel in
+            let address = tunnel.settings.listen.value
+            if leaving[address.port]?.contains(where: { $0.overlaps(address) }) == true { return nil }
+            do throws(WorkerFailure) { try tunnel.checkFree() } catch {
+                return ConfigurationDiagnostic(severity: "error", message: error.description)
+            }
+            return nil
+        }
+    }
+
+    private func end(_ group: Int, _ state: inout DaemonSource.State) {
+        source.workers.remove(group)
+        state.plans[group] = nil
+    }
+
+    /// Begins groups; where one of them cannot, none does.
+    private func begin(_ plans: [GroupPlan], _ state: inout DaemonSource.State) throws(WorkerFailure) {
+        var begun: [Int] = []
+        do throws(WorkerFailure) {
+            for plan in plans { try plan.checkFree() }
+            for plan in plans {
+                let number = state.takeNumber()
+                try source.workers.add(plan, as: number)
+                state.plans[number] = plan
+                begun.append(number)
+            }
+        } catch {
+            for group in begun { end(group, &state) }
+            throw error
+        }
+        if state.isDraining { source.workers.drain() }
+    }
+
+    /// Begins again what has ended in vain. A tunnel that cannot is not in force any more.
+    private func beginAgain(
+        _ plans: [GroupPlan], _ state: inout DaemonSource.State, _ result: inout ReloadResult
+    ) {
         for plan in plans {
-            let old = remaining.first { $0.value.tunnels.map(\.name) == plan.tunnels.map(\.name) }
-            guard let (group, before) = old, before.role == plan.role else {
-                begun.append(plan)
-                continue
-            }
-            remaining[group] = nil
-            let changes = zip(before.tunnels, plan.tunnels).map { before, after in
-                (name: after.name, keys: before.settings.table.differences(from: after.settings.table))
-            }
-            tell(changes)
-            if changes.allSatisfy({ $0.keys.allSatisfy(Self.isLive) }) {
-                updated.append((group, plan))
-            } else {
-                ended.append(group)
-                begun.append(plan)
-            }
-        }
-        ended += remaining.keys
-        tellTunnels(state, plans)
-        tellDaemon(state.configuration, configuration)
-    }
-
-    private mutating func tell(_ changes: [(name: String, keys: [String])]) {
-        // A group that begins anew takes along those of its tunnels that have not changed.
-        let isEnded = changes.contains { !$0.keys.allSatisfy(Self.isLive) }
-        for (name, keys) in changes {
-            if keys.isEmpty, isEnded {
-                applied.append("tunnel '\(name)': begun anew, because it shares associations with one that has changed")
-            } else if keys.isEmpty {
-                unchanged.append(name)
-            } else {
-                let how = isEnded ? "; its associations begin anew" : ""
-                applied.append("tunnel '\(name)': \(keys.joined(separator: ", ")) changed\(how)")
+            let names = plan.tunnels.map(\.name)
+            do throws(WorkerFailure) {
+                try begin([plan], &state)
+                result.applied += names.map { "tunnel '\($0)': as it was before; its associations begin anew" }
+            } catch {
+                result.errors.append(ConfigurationDiagnostic(severity: "error", message: error.description))
+                result.applied += names.map { "tunnel '\($0)': ended, since it could not begin again" }
+                state.configuration.tunnels.removeAll { names.contains($0.name) }
             }
         }
     }
 
-    private mutating func tellTunnels(_ state: DaemonSource.State, _ plans: [GroupPlan]) {
-        let old = Set(state.configuration.tunnels.map(\.name))
-        let new = Set(plans.flatMap { $0.tunnels.map(\.name) })
-        applied += new.subtracting(old).sorted().map { "tunnel '\($0)': added" }
-        applied += old.subtracting(new).sorted().map { "tunnel '\($0)': removed" }
-        // What has come to share with others, or no longer does.
-        let told = Set(unchanged + applied.compactMap { $0.split(separator: "'").dropFirst().first.map(String.init) })
-        applied += new.intersection(old).subtracting(told).sorted().map {
-            "tunnel '\($0)': begun anew, because other tunnels share its associations than before"
-        }
+    // MARK: Telling
+
+    private func succeed(_ result: ReloadResult) {
+        for sentence in result.applied { log.write(.notice, "reload: \(sentence)") }
+        for sentence in result.needsRestart { log.write(.warning, "reload: \(sentence)") }
+        let changes =
+            switch result.applied.count {
+            case 0: "no setting was changed; keys and certificates were read again"
+            case 1: "one change"
+            case let count: "\(count) changes"
+            }
+        log.tell(.reloaded, .notice, nil, "reloaded: \(changes)")
     }
 
-    private mutating func tellDaemon(_ old: Configuration, _ new: Configuration) {
-        let (before, after) = (old.effective, new.effective)
-        for (kind, old, new) in [
-            ("identity", before.identities, after.identities), ("trust", before.trusts, after.trusts),
-        ] {
-            for (name, table) in new {
-                guard let before = old.first(where: { $0.name == name }), before.table != table else { continue }
-                applied.append("[\(kind).\(name)] changed: it holds for handshakes from now on")
-            }
-        }
-        for key in before.daemon.differences(from: after.daemon) {
-            if key == "log_level" {
-                applied.append("log_level changed")
-            } else {
-                needsRestart.append("\(key) changed; restart the daemon to apply it")
-            }
-        }
-    }
-
-    /// Whether a key of a tunnel applies to a group that runs.
-    private static func isLive(_ key: String) -> Bool {
-        [
-            "allow_from", "allow_peers", "flow_timeout", "max_flows", "max_associations", "max_handshakes", "oversize",
-            "log_level", "reconnect.minimum", "reconnect.maximum",
-        ].contains(key)
+    private func fail(_ result: ReloadResult) {
+        for error in result.errors.dropFirst() { log.write(.error, error.message) }
+        for sentence in result.applied { log.write(.warning, "reload: \(sentence)") }
+        let outcome = result.applied.isEmpty ? "nothing was changed" : "what had ended has begun again where it could"
+        log.tell(.reloadFailed, .error, nil, "\(result.errors.first?.message ?? "reload"); \(outcome)")
     }
 }
 

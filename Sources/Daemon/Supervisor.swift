@@ -3,7 +3,6 @@
 public import Configuration
 import Control
 import FoundationEssentials
-import Glibc
 import LinuxIO
 import Logging
 import Synchronization
@@ -60,7 +59,7 @@ public struct Supervisor {
             log.write(diagnostic.severity == .error ? .error : .warning, "\(diagnostic)")
         }
         guard let plans else { throw Failure(description: "the configuration names files that cannot be used") }
-        for plan in plans { try checkFree(plan) }
+        for plan in plans { try plan.checkFree() }
 
         let workers = configuration.daemon.workers > 0 ? configuration.daemon.workers : CPUCount.available
         let repeats = RepeatReporter(log)
@@ -139,97 +138,11 @@ public struct Supervisor {
             log.write(diagnostic.severity == .error ? .error : .warning, "\(diagnostic)")
         }
         guard let configuration, let plans, result.errors.isEmpty else {
-            log.tell(.reloadFailed, .error, nil, "the configuration has errors; nothing was changed")
+            log.tell(.reloadFailed, .error, nil, "the configuration has mistakes; nothing was changed")
             return result
         }
-        apply(configuration, plans, source, &result)
+        Reload(source: source, log: log).apply(configuration, plans, &result)
         return result
-    }
-
-    private func apply(
-        _ configuration: Configuration, _ plans: [GroupPlan], _ source: DaemonSource, _ result: inout ReloadResult
-    ) {
-        let before = source.state.withLock { $0 }
-        let plan = ReloadPlan(from: before, to: configuration, plans)
-        // What cannot be bound is found before anything ends.
-        let freed = Set(plan.ended.flatMap { before.plans[$0]?.listeners ?? [] }.map(\.settings.listen.value.port))
-        for group in plan.begun {
-            for tunnel in group.listeners where !freed.contains(tunnel.settings.listen.value.port) {
-                do throws(Failure) { try checkFree(tunnel) } catch {
-                    result.errors.append(ConfigurationDiagnostic(severity: "error", message: error.description))
-                }
-            }
-        }
-        guard result.errors.isEmpty else {
-            log.tell(.reloadFailed, .error, nil, "\(result.errors[0].message); nothing was changed")
-            return
-        }
-        log.configure(LogLevel(configuration.daemon.logLevel), tunnels: configuration.logLevels)
-        var after = before
-        after.configuration = configuration
-        // What takes a restart is not in force until then, and is named each time.
-        after.configuration.daemon = before.configuration.daemon
-        after.configuration.daemon.logLevel = configuration.daemon.logLevel
-        if let failure = exchange(plan.ended, for: plan.begun, &after, source) {
-            result.errors.append(ConfigurationDiagnostic(severity: "error", message: failure.description))
-            goBack(to: before, after, without: plan.ended, source, &result)
-            return
-        }
-        for (group, updated) in plan.updated {
-            source.workers.update(updated, group: group)
-            after.plans[group] = updated
-        }
-        source.state.withLock { $0 = after }
-        result.applied = plan.applied
-        result.unchanged = plan.unchanged
-        result.needsRestart = plan.needsRestart
-        for sentence in plan.applied { log.write(.notice, "reload: \(sentence)") }
-        for sentence in plan.needsRestart { log.write(.warning, "reload: \(sentence)") }
-        log.tell(
-            .reloaded, .notice, nil,
-            plan.applied.isEmpty ? "reloaded: no tunnel has changed" : "reloaded: \(plan.applied.count) changes")
-    }
-
-    /// Ends groups and begins others. Where one of these cannot, none of them stays, and why is the answer.
-    private func exchange(
-        _ ended: [Int], for begun: [GroupPlan], _ state: inout DaemonSource.State, _ source: DaemonSource
-    ) -> WorkerFailure? {
-        for group in ended {
-            source.workers.remove(group)
-            state.plans[group] = nil
-        }
-        let first = state.nextGroup
-        for plan in begun {
-            do throws(WorkerFailure) {
-                state.nextGroup += 1
-                try source.workers.add(plan, as: state.nextGroup - 1)
-                state.plans[state.nextGroup - 1] = plan
-            } catch {
-                for group in first..<state.nextGroup where state.plans.removeValue(forKey: group) != nil {
-                    source.workers.remove(group)
-                }
-                return error
-            }
-        }
-        if state.isDraining { source.workers.drain() }
-        return nil
-    }
-
-    /// Begins again what a reload has ended that failed after all, such as for want of file descriptors.
-    private func goBack(
-        to before: DaemonSource.State, _ after: DaemonSource.State, without ended: [Int], _ source: DaemonSource,
-        _ result: inout ReloadResult
-    ) {
-        var state = after
-        state.configuration = before.configuration
-        log.configure(LogLevel(before.configuration.daemon.logLevel), tunnels: before.configuration.logLevels)
-        for plan in ended.compactMap({ before.plans[$0] }) {
-            guard let failure = exchange([], for: [plan], &state, source) else { continue }
-            result.errors.append(ConfigurationDiagnostic(severity: "error", message: failure.description))
-        }
-        source.state.withLock { $0 = state }
-        for error in result.errors { log.write(.error, error.message) }
-        log.tell(.reloadFailed, .error, nil, "\(result.errors[0].message); the tunnels are as they were")
     }
 
     private func drain(_ source: DaemonSource, _ give: @escaping @Sendable (ControlOutcome<DrainResult>) -> Void) {
@@ -237,28 +150,6 @@ public struct Supervisor {
         source.workers.drain()
         log.tell(.draining, .notice, nil, "draining: no new flows and associations are taken")
         source.status { status in give(.done(DrainResult(draining: true, flows: status.flows))) }
-    }
-
-    /// Makes sure that nobody else has the tunnel's address. The workers share it among themselves (SO_REUSEPORT), and
-    /// would share it with another daemon of the same user just as silently.
-    private func checkFree(_ plan: GroupPlan) throws(Failure) {
-        for tunnel in plan.listeners { try checkFree(tunnel) }
-    }
-
-    private func checkFree(_ plan: TunnelPlan) throws(Failure) {
-        let listen = plan.settings.listen
-        do {
-            try UDPSocket.bound(to: listen.value).close()
-        } catch {
-            let advice =
-                switch error.code {
-                case EADDRINUSE: "; another program has this port: ss -ulpn 'sport = :\(listen.value.port)'"
-                case EACCES: "; ports below 1024 need CAP_NET_BIND_SERVICE, which culvert.service grants"
-                case EADDRNOTAVAIL: "; this machine has no such address"
-                default: ""
-                }
-            throw Failure(description: "\(listen.location): tunnel '\(plan.name)' cannot listen: \(error)\(advice)")
-        }
     }
 }
 

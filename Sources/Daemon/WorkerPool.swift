@@ -33,10 +33,10 @@ final class WorkerPool {
         var mailboxes: [Mailbox<WorkerMessage>] = []
         do {
             for _ in 0..<count { mailboxes.append(try Mailbox()) }
+            workers = try Workers(mailboxes)
         } catch {
             throw WorkerFailure(description: "\(error)")
         }
-        workers = Workers(mailboxes)
         for number in 0..<count {
             do throws(WorkerFailure) {
                 try startWorker(number, count: count, plans: plans, resolver: resolver, log: log)
@@ -80,9 +80,7 @@ final class WorkerPool {
                 }
             }
             threads.append(OpaqueThread(thread))
-            let poller = try Poller(capacity: 1)
-            try poller.add(start.done.descriptor, token: 0)
-            while start.result.withLock({ $0 == nil }) { try poller.wait(nanoseconds: nil) { _ in } }
+            while start.result.withLock({ $0 == nil }) { start.done.wait() }
             if case .failure(let failure) = start.result.withLock({ $0 }) { throw failure }
         } catch let failure as WorkerFailure {
             throw failure

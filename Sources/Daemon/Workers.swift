@@ -7,8 +7,14 @@ import Synchronization
 struct Workers: Sendable {
     /// One for each worker, by its number.
     let mailboxes: [Mailbox<WorkerMessage>]
+    /// What they answer to the thread that waits. It is there from the start, for a want of descriptors must not keep groups
+    /// from ending.
+    private let answers: Mailbox<WorkerFailure?>
 
-    init(_ mailboxes: [Mailbox<WorkerMessage>]) { self.mailboxes = mailboxes }
+    init(_ mailboxes: [Mailbox<WorkerMessage>]) throws(SystemError) {
+        self.mailboxes = mailboxes
+        answers = try Mailbox()
+    }
 
     /// How many workers there are.
     var count: Int { mailboxes.count }
@@ -25,7 +31,8 @@ struct Workers: Sendable {
         mailboxes[position.worker].post(.act(act, group: position.group, serial: position.serial, give))
     }
 
-    /// Gives every worker a group; blocks until all have opened its sockets. Where one cannot, none keeps the group.
+    /// Gives every worker a group; blocks until all have opened its sockets. Where one cannot, none keeps the group. To be
+    /// called from one thread only, as ``remove(_:)``.
     func add(_ plan: GroupPlan, as group: Int) throws(WorkerFailure) {
         let failures = gather { mailbox, done in mailbox.post(.add(plan, group: group) { done($0) }) }
         guard let failure = failures.compactMap({ $0 }).first else { return }
@@ -52,13 +59,10 @@ struct Workers: Sendable {
     private func gather(
         _ ask: (Mailbox<WorkerMessage>, @escaping @Sendable (WorkerFailure?) -> Void) -> Void
     ) -> [WorkerFailure?] {
-        guard let answers = try? Mailbox<WorkerFailure?>(), let poller = try? Poller(capacity: 1),
-            (try? poller.add(answers.wakeup.descriptor, token: 0)) != nil
-        else { return [WorkerFailure(description: "out of file descriptors")] }
-        for mailbox in mailboxes { ask(mailbox) { answers.post($0) } }
+        for mailbox in mailboxes { ask(mailbox) { [answers] in answers.post($0) } }
         var given: [WorkerFailure?] = []
         while given.count < mailboxes.count {
-            guard (try? poller.wait(nanoseconds: nil) { _ in }) != nil else { break }
+            answers.wakeup.wait()
             given += answers.takeAll()
         }
         return given

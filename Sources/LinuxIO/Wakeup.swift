@@ -23,6 +23,12 @@ public final class Wakeup: Sendable {
         _ = unsafe write(event.rawValue, &one, MemoryLayout<UInt64>.size)
     }
 
+    /// Waits for the ringing. It may return without it, on a signal.
+    public func wait() {
+        var events = pollfd(fd: event.rawValue, events: Int16(POLLIN), revents: 0)
+        _ = unsafe poll(&events, 1, -1)
+    }
+
     /// Stops the ringing; call it before looking at what the ring was for.
     public func drain() {
         var count: UInt64 = 0

@@ -6,7 +6,7 @@ import Control
 /// Reads the config again.
 struct ReloadCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "reload", abstract: "Read the config again; exit 1 with every error, and nothing is changed then.")
+        commandName: "reload", abstract: "Read the config again; exit 1 with every error, and it stays as it was then.")
 
     @OptionGroup var output: JSONOption
     @OptionGroup var control: ControlOptions
@@ -20,11 +20,13 @@ struct ReloadCommand: ParsableCommand {
     /// What has changed, what has not and what a restart would.
     static func lines(for result: ReloadResult) -> [StyledLine] {
         var lines = result.applied.map { StyledLine($0) }
-        if result.applied.isEmpty { lines.append(StyledLine("nothing was changed")) }
+        if result.applied.isEmpty {
+            lines.append(StyledLine("no setting was changed; keys and certificates were read again"))
+        }
         if !result.unchanged.isEmpty {
             lines.append(StyledLine("unchanged: \(result.unchanged.joined(separator: ", "))", .faint))
         }
-        lines += result.needsRestart.map { StyledLine("needs a restart: \($0)", .warning) }
+        lines += result.needsRestart.map { StyledLine($0, .warning) }
         lines += result.warnings.map { warning in
             StyledLine("\(warning.location.map { "\($0): " } ?? "")\(warning.severity): \(warning.message)", .warning)
         }

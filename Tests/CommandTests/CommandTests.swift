@@ -143,23 +143,41 @@ func culvert(
 
     @Test func `reload says what was changed, and what a restart would`() async throws {
         let daemon = try FakeDaemon()
-        #expect(try await run("reload", on: daemon) == (0, "nothing was changed\n"))
+        #expect(
+            try await run("reload", on: daemon) == (
+                0, "no setting was changed; keys and certificates were read again\n"
+            ))
         daemon.facts.withLock { facts in
             facts.reload.applied = ["tunnel 'syslog': allow_from changed"]
             facts.reload.unchanged = ["radius", "coap"]
-            facts.reload.needsRestart = ["daemon: workers changed"]
+            facts.reload.needsRestart = ["workers changed; restart the daemon to apply it"]
             facts.reload.warnings = [.init(severity: "warning", message: "expires soon", location: "a.toml:2:1")]
         }
         #expect(
             try await run("reload", on: daemon).said == """
                 tunnel 'syslog': allow_from changed
                 unchanged: radius, coap
-                needs a restart: daemon: workers changed
+                workers changed; restart the daemon to apply it
                 a.toml:2:1: warning: expires soon
 
                 """)
         daemon.facts.withLock {
+            $0.reload.errors = [.init(severity: "error", message: "port 514 is taken")]
+            $0.reload.applied = ["tunnel 'syslog': as it was before; its associations begin anew"]
+        }
+        #expect(
+            try await run("reload", on: daemon) == (
+                1,
+                """
+                culvert: The configuration cannot be put in force, and tunnels had ended before this was known.
+                  error: port 514 is taken
+                  warning: tunnel 'syslog': as it was before; its associations begin anew
+
+                """
+            ))
+        daemon.facts.withLock {
             $0.reload.errors = [.init(severity: "error", message: "unknown key 'lisen'", location: "a.toml:12:3")]
+            $0.reload.applied = []
         }
         let (status, said) = try await run("reload", on: daemon)
         #expect(

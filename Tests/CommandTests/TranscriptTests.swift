@@ -79,7 +79,7 @@ struct Transcript {
             daemon.facts.withLock { facts in
                 facts.reload.applied = ["tunnel 'syslog': allow_from changed"]
                 facts.reload.unchanged = ["radius", "coap"]
-                facts.reload.needsRestart = ["daemon: workers changed"]
+                facts.reload.needsRestart = ["workers changed; restart the daemon to apply it"]
             }
             // One shell, so that each command sees how the one before it has ended.
             let mark = "end of \(UUID().uuidString)"

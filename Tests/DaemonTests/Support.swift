@@ -1,9 +1,12 @@
-// A log in a file of its own.
+// A log in a file of its own, configurations without the files that they name, and workers that do as a test says.
 
+import Configuration
 import Control
 import Foundation
 import LinuxIO
+import OpenSSL
 import Synchronization
+import Testing
 import TestSupport
 
 @testable import Daemon
@@ -55,4 +58,80 @@ final class Followed: Sendable {
     var messages: [String] { events.map(\.message) }
 
     func cancel() { subscription.cancel() }
+}
+
+extension Configuration {
+    /// Reads a configuration and plans its groups, with none of the files that it names.
+    static func planned(_ text: String) throws -> (Configuration, [GroupPlan]) {
+        let source = ConfigurationSource(name: "culvert.toml", text: text)
+        let (read, diagnostics) = Configuration.parse(sources: [source])
+        let configuration = try #require(read, "\(diagnostics)")
+        let context = try HandshakeContext(.client, .init())
+        let plans = configuration.groups.map {
+            GroupPlan(tunnels: $0.map { TunnelPlan(settings: $0, context: context) })
+        }
+        return (configuration, plans)
+    }
+}
+
+/// A worker without sockets: it keeps account of its groups, and refuses those that it is to refuse.
+final class AccountingWorker: Sendable {
+    private struct State {
+        var groups: [Int: [String]] = [:]
+        var refused: (String) -> Bool = { _ in false }
+        var log: [String] = []
+    }
+
+    let mailbox: Mailbox<WorkerMessage>
+    private let state = Mutex(State())
+    private let ended = DispatchSemaphore(value: 0)
+
+    init() throws {
+        mailbox = try Mailbox()
+        Thread { [self] in
+            while !handleMessages() { mailbox.wakeup.wait() }
+            ended.signal()
+        }.start()
+    }
+
+    /// Ends it and waits for that.
+    func stop() {
+        mailbox.post(.stop)
+        ended.wait()
+    }
+
+    /// The tunnels of each group.
+    var groups: [Int: [String]] { state.withLock { $0.groups } }
+    /// What it was told, in order.
+    var log: [String] { state.withLock { $0.log } }
+
+    /// From now on it begins no group whose tunnels' names, with commas between, are `refused`.
+    func refuse(_ refused: @escaping @Sendable (String) -> Bool) { state.withLock { $0.refused = refused } }
+
+    /// Answers true when it is to stop.
+    private func handleMessages() -> Bool {
+        for message in mailbox.takeAll() {
+            switch message {
+            case .stop: return true
+            case .add(let plan, let group, let give):
+                let isRefused = state.withLock { state in
+                    let isRefused = state.refused(plan.name)
+                    state.log.append("\(isRefused ? "refused" : "added") \(plan.name)")
+                    if !isRefused { state.groups[group] = plan.tunnels.map(\.name) }
+                    return isRefused
+                }
+                give(isRefused ? WorkerFailure(description: "tunnel '\(plan.name)': too many open files") : nil)
+            case .remove(let group, let give):
+                state.withLock { state in
+                    guard let names = state.groups.removeValue(forKey: group) else { return }
+                    state.log.append("removed \(names.joined(separator: ", "))")
+                }
+                give()
+            case .update(let plan, _): state.withLock { $0.log.append("updated \(plan.name)") }
+            case .drain: state.withLock { $0.log.append("drains") }
+            default: break
+            }
+        }
+        return false
+    }
 }

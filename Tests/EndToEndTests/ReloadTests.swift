@@ -128,6 +128,69 @@ import Wire
         try await pair.converse(sender, [2])
     }
 
+    @Test func `a reload that fails half-way says so, and the tunnel serves again`() async throws {
+        let pair = try await Pair()
+        let sender = try pair.sender()
+        try await pair.converse(sender, [1])
+        let id = try pair.client.firstID()
+        // The tunnel's own address has to be given up before it can be known that the wider one is not to be had.
+        let stranger = try Peer(Endpoint(address: IPAddress(ipv4: 0x7f00_0002), port: pair.entrance.port))
+        let before = try pair.client.client.configuration()
+        let events = EventRecord(pair.client)
+        try edit(pair.bench, "client", "udp://\(pair.entrance)", "udp://0.0.0.0:\(pair.entrance.port)")
+        let (status, said) = try await pair.bench.culvert("reload", "--socket", pair.client.control.path)
+        #expect(status == 1 && !said.contains("nothing was changed"), "\(said)")
+        #expect(said.contains("another program has this port"), "\(said)")
+        #expect(said.contains("warning: tunnel 'echo': as it was before; its associations begin anew"), "\(said)")
+        let failed = try await events.expect(.reloadFailed)
+        #expect(failed.message.contains("what had ended has begun again"), "\(failed.message)")
+        #expect(try pair.client.post("/v1/reload").status == 500)
+
+        #expect(try pair.client.client.configuration() == before)
+        #expect(try pair.client.client.tunnels().map(\.listen) == ["udp://\(pair.entrance)"])
+        try await pair.recover(sender)
+        #expect(try pair.client.firstID() != id)
+
+        // Once the address is there, the same reload does what it should.
+        withExtendedLifetime(stranger) {}
+        try edit(pair.bench, "client", "udp://0.0.0.0:\(pair.entrance.port)", "udp://127.0.0.3:\(pair.entrance.port)")
+        let result = try pair.client.client.reload()
+        #expect(result.applied == ["tunnel 'echo': listen changed; its associations begin anew"], "\(result)")
+    }
+
+    @Test func `an order in the file that means nothing is nothing to a daemon, and what it counted stays`()
+        async throws
+    {
+        let pair = try await Pair()
+        let sender = try pair.sender()
+        let port = try FreePorts.next()
+        let alone = try pair.bench.directory.text("client.toml")
+        try pair.bench.directory.write(alone + Self.tunnel("second", port, pair.exit), "client.toml")
+        #expect(try pair.client.client.reload().applied == ["tunnel 'second': added"])
+        try await pair.converse(sender, [1])
+        let id = try pair.client.firstID()
+
+        let own = try #require(alone.range(of: "[[tunnel]]"))
+        try pair.bench.directory.write(
+            alone[..<own.lowerBound] + Self.tunnel("second", port, pair.exit) + alone[own.lowerBound...], "client.toml")
+        let reordered = try pair.client.client.reload()
+        #expect(reordered.applied.isEmpty && reordered.unchanged == ["second", "echo"], "\(reordered)")
+        try await pair.converse(sender, [2])
+        #expect(try pair.client.firstID() == id)
+        let tunnels = try pair.client.client.tunnels()
+        #expect(tunnels.map(\.name) == ["second", "echo"] && tunnels.map(\.datagrams.out) == [0, 2])
+
+        // A tunnel that begins anew counts from nothing, here as in the metrics.
+        try edit(pair.bench, "client", "name = \"echo\"", "name = \"echo\"\nmtu = { maximum = 1400 }")
+        #expect(
+            try pair.client.client.reload().applied
+                == ["tunnel 'echo': mtu.maximum changed; its associations begin anew"])
+        #expect(try pair.client.client.tunnels().map(\.datagrams.out) == [0, 0])
+        let metrics = try pair.client.client.metrics()
+        #expect(metrics.contains("culvert_datagrams_total{tunnel=\"echo\",direction=\"out\"} 0"), "\(metrics)")
+        try await pair.recover(sender)
+    }
+
     @Test func `what takes a restart is named until there is one`() async throws {
         let pair = try await Pair()
         let id = try await {
