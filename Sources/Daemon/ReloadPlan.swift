@@ -22,44 +22,54 @@ struct ReloadPlan {
     /// from `after`.
     init(from running: [Int: GroupPlan], _ before: Configuration, to plans: [GroupPlan], _ after: Configuration) {
         let groups = running.sorted { $0.key < $1.key }
-        let places = groups.flatMap { number, plan in plan.tunnels.map { ($0.name, number) } }
-        var remaining = Dictionary(places) { first, _ in first }
+        let origins = Dictionary(
+            groups.flatMap { number, plan in plan.tunnels.map { ($0.name, (group: number, tunnel: $0)) } }
+        ) { first, _ in first }
         for plan in plans {
-            // Only the group that its first tunnel is in can be the one that goes on.
-            let continued = remaining[plan.first.name].flatMap { number in
-                running[number]?.updated(to: plan).map { (group: number, plan: $0) }
+            let changes = plan.tunnels.map { TunnelChange(of: $0, from: origins[$0.name]) }
+            // The group that the same tunnels were before, if they were one.
+            let origin = Set(changes.map(\.group)).count == 1 ? changes[0].group : nil
+            let old = origin.flatMap { running[$0] }.flatMap { $0.tunnels.count == plan.tunnels.count ? $0 : nil }
+            let goesOn = old?.plainFirst == plan.plainFirst && old != nil && changes.allSatisfy(\.isLive)
+            if goesOn, let origin, let old {
+                updated.append((origin, plan.inOrder(of: old)))
+            } else {
+                begun.append(plan)
             }
-            if let continued { updated.append(continued) } else { begun.append(plan) }
-            for tunnel in plan.tunnels {
-                let old = remaining.removeValue(forKey: tunnel.name).flatMap { running[$0] }
-                tell(tunnel, of: plan, after: old, goesOn: continued != nil)
+            for change in changes {
+                tell(change, goesOn ? nil : plan.newness(since: old, for: change.group.flatMap { running[$0] }))
             }
         }
         let lasting = Set(updated.map(\.group))
         ended = groups.map(\.key).filter { !lasting.contains($0) }
-        applied += places.map(\.0).filter { remaining[$0] != nil }.map { "tunnel '\($0)': removed" }
+        let names = Set(plans.lazy.flatMap(\.tunnels).map(\.name))
+        let gone = groups.flatMap(\.value.tunnels).map(\.name).filter { !names.contains($0) }
+        applied += gone.map { "tunnel '\($0)': removed" }
         tellRest(before.effective, after.effective)
     }
 
-    private mutating func tell(_ tunnel: TunnelPlan, of group: GroupPlan, after old: GroupPlan?, goesOn: Bool) {
-        let subject = "tunnel '\(tunnel.name)'"
-        guard let old, let before = old.tunnel(tunnel.name) else {
+    /// Tells of a tunnel; `newness` is why its group begins anew whatever the tunnel does, nil if it goes on.
+    private mutating func tell(_ change: TunnelChange, _ newness: String?) {
+        let subject = "tunnel '\(change.tunnel.name)'"
+        let keys = change.keys.isEmpty ? "" : "\(change.keys.joined(separator: ", ")) changed"
+        guard let before = change.before else {
             applied.append("\(subject): added")
             return
         }
-        let keys = before.differences(from: tunnel)
-        let changed = keys.isEmpty ? "" : "\(keys.joined(separator: ", ")) changed"
-        if goesOn {
-            if keys.isEmpty { unchanged.append(tunnel.name) } else { applied.append("\(subject): \(changed)") }
-        } else if old.role != group.role {
+        let (was, role) = (before.settings.role, change.tunnel.settings.role)
+        if was != role {
             applied.append(
-                "\(subject): it was a \(old.role.rawValue)'s end and is a \(group.role.rawValue)'s now; its associations begin anew"
+                "\(subject): it was a \(was.rawValue)'s end and is a \(role.rawValue)'s now; its associations begin anew"
             )
-        } else if !keys.allSatisfy(TunnelPlan.isLive) {
-            applied.append("\(subject): \(changed); its associations begin anew")
+        } else if !change.isLive {
+            applied.append("\(subject): \(keys); its associations begin anew")
+        } else if let newness {
+            let what = keys.isEmpty ? "its" : "\(keys); its"
+            applied.append("\(subject): \(what) associations begin anew, because \(newness)")
+        } else if keys.isEmpty {
+            unchanged.append(change.tunnel.name)
         } else {
-            let what = keys.isEmpty ? "its" : "\(changed); its"
-            applied.append("\(subject): \(what) associations begin anew, because \(group.newness(since: old))")
+            applied.append("\(subject): \(keys)")
         }
     }
 
@@ -82,51 +92,56 @@ struct ReloadPlan {
     }
 }
 
-extension GroupPlan {
-    /// The group with the settings of `plan` as it can have them while it runs; nil where it has to begin anew. Tunnels keep
-    /// the order in which they run, since their order matters in one way only: ``plainFirst``.
-    fileprivate func updated(to plan: GroupPlan) -> GroupPlan? {
-        let tunnels = tunnels.compactMap { old in
-            plan.tunnel(old.name).flatMap { old.differences(from: $0).allSatisfy(TunnelPlan.isLive) ? $0 : nil }
-        }
-        guard role == plan.role, tunnels.count == self.tunnels.count, tunnels.count == plan.tunnels.count,
-            plainFirst == plan.plainFirst
-        else { return nil }
-        return GroupPlan(tunnels: tunnels)
+/// A tunnel beside what it was.
+private struct TunnelChange {
+    let tunnel: TunnelPlan
+    /// What it was; nil for one that is new.
+    let before: TunnelPlan?
+    /// The group that it was in.
+    let group: Int?
+    /// The keys that differ.
+    let keys: [String]
+
+    init(of tunnel: TunnelPlan, from origin: (group: Int, tunnel: TunnelPlan)?) {
+        self.tunnel = tunnel
+        before = origin?.tunnel
+        group = origin?.group
+        keys = origin?.tunnel.settings.table.differences(from: tunnel.settings.table) ?? []
     }
 
-    /// Why the group has to begin anew after `old`, for a tunnel that could have gone on.
-    fileprivate func newness(since old: GroupPlan) -> String {
+    /// Whether the tunnel can take all of it while it runs.
+    var isLive: Bool { keys.allSatisfy(Self.liveKeys.contains) }
+
+    private static let liveKeys: Set = [
+        "allow_from", "allow_peers", "flow_timeout", "max_flows", "max_associations", "max_handshakes", "oversize",
+        "log_level", "reconnect.minimum", "reconnect.maximum",
+    ]
+}
+
+extension GroupPlan {
+    /// The group with its tunnels in the order of `running`, which are the same: members of a group that runs have places.
+    fileprivate func inOrder(of running: GroupPlan) -> GroupPlan {
+        let places = Dictionary(running.tunnels.enumerated().map { ($1.name, $0) }) { first, _ in first }
+        return GroupPlan(tunnels: tunnels.sorted { places[$0.name] ?? 0 < places[$1.name] ?? 0 })
+    }
+
+    /// The tunnel that clients in plain mode get who name none, where there may be such clients and it makes a difference:
+    /// the one way in which the order of tunnels matters.
+    fileprivate var plainFirst: String? {
+        role == .server && first.settings.sharing != .always && tunnels.count > 1 ? first.name : nil
+    }
+
+    /// Why the group has to begin anew, for a tunnel that could have gone on. `old` is the group that the same tunnels were
+    /// before, if they were one; `origin` is the tunnel's.
+    fileprivate func newness(since old: GroupPlan?, for origin: GroupPlan?) -> String {
         let shared = role == .client ? "associations" : "address"
-        if tunnels.count != old.tunnels.count || Set(tunnels.map(\.name)) != Set(old.tunnels.map(\.name)) {
+        guard let old else {
             if tunnels.count == 1 { return "it shares its \(shared) with no other tunnel any more" }
-            return "it shares its \(shared) with other tunnels \(old.tunnels.count == 1 ? "now" : "than before")"
+            return "it shares its \(shared) with other tunnels \(origin?.tunnels.count == 1 ? "now" : "than before")"
         }
         if let first = plainFirst, let before = old.plainFirst, first != before {
             return "clients in plain mode that name no tunnel get '\(first)' now, not '\(before)'"
         }
         return "a tunnel that it shares its \(shared) with has changed"
-    }
-
-    /// The tunnel that clients in plain mode get who name none, where there may be such clients and it makes a difference.
-    private var plainFirst: String? {
-        role == .server && first.settings.sharing != .always && tunnels.count > 1 ? first.name : nil
-    }
-
-    fileprivate func tunnel(_ name: String) -> TunnelPlan? { tunnels.first { $0.name == name } }
-}
-
-extension TunnelPlan {
-    /// The keys that differ.
-    fileprivate func differences(from other: TunnelPlan) -> [String] {
-        settings.table.differences(from: other.settings.table)
-    }
-
-    /// Whether a key of a tunnel applies to a group that runs.
-    fileprivate static func isLive(_ key: String) -> Bool {
-        [
-            "allow_from", "allow_peers", "flow_timeout", "max_flows", "max_associations", "max_handshakes", "oversize",
-            "log_level", "reconnect.minimum", "reconnect.maximum",
-        ].contains(key)
     }
 }
