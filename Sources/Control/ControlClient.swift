@@ -114,7 +114,7 @@ public struct ControlClient: Sendable {
         String(decoding: try success(get("/v1/metrics\(associations ? "?associations=1" : "")")).body, as: UTF8.self)
     }
 
-    /// Whether every tunnel is up: nil, or the daemon's words for what is missing.
+    /// Whether the daemon takes what comes: nil, or the daemon's words for what is missing.
     public func whatIsMissing() throws(ControlClientError) -> String? {
         let response = try get("/readyz")
         switch response.status {

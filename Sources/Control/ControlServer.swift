@@ -53,6 +53,10 @@ public final class ControlServer: Sendable {
         return loops
     }()
 
+    /// Does `work` on the control plane's thread, soon: what a source has to put together for an answer is no work for a thread
+    /// that carries datagrams.
+    public static func perform(_ work: @escaping @Sendable () -> Void) { loops.next().execute(work) }
+
     private let channel: any Channel
     private let file: (file: SocketFile, identity: SocketFile.Identity?)?
 

@@ -2,17 +2,17 @@
 // server asks on the control plane's one thread, and a source must not block it: it asks whoever knows, returns, and gives
 // the value later, once, from any thread. A value that comes later than `ControlLimits.response` is not waited for.
 
-/// Whether every tunnel is up.
+/// Whether the daemon takes what comes.
 public enum Readiness: Sendable, Equatable {
-    /// All are.
+    /// It does: every tunnel has its socket. Whether peers answer is the tunnels' state.
     case ready
-    /// Not yet, or no longer: one sentence for each tunnel that is not, such as `tunnel 'syslog': no address yet`.
+    /// Not yet, or no longer: one sentence for each reason, such as `the daemon is draining`.
     case waiting([String])
 }
 
 /// What the daemon knows and does.
 public protocol ControlSource: Sendable {
-    /// Whether every tunnel is up.
+    /// Whether the daemon takes what comes.
     func readiness(_ give: @escaping @Sendable (Readiness) -> Void)
     /// The daemon as a whole.
     func status(_ give: @escaping @Sendable (DaemonStatus) -> Void)

@@ -74,6 +74,12 @@ final class DaemonSource: ControlSource {
 
     private var current: State { state.withLock { $0 } }
 
+    /// Asks every worker. `give` gets all of it on the control plane's thread: the last worker that answers must go on with its
+    /// datagrams.
+    private func report(_ request: ReportRequest, _ give: @escaping @Sendable ([GroupReport]) -> Void) {
+        workers.report(request) { reports in ControlServer.perform { give(reports) } }
+    }
+
     // MARK: What there is
 
     func readiness(_ give: @escaping @Sendable (Readiness) -> Void) {
@@ -82,7 +88,7 @@ final class DaemonSource: ControlSource {
 
     func status(_ give: @escaping @Sendable (DaemonStatus) -> Void) {
         let state = current
-        workers.report(.tunnels) { [self] reports in
+        report(.tunnels) { [self] reports in
             var status = DaemonStatus(
                 version: CulvertVersion.text, processID: ProcessUsage.identifier, startedAt: startedAt,
                 uptimeSeconds: Double(MonotonicClock.now - began) / 1e9, workers: workers.count,
@@ -109,7 +115,7 @@ final class DaemonSource: ControlSource {
 
     func tunnels(_ give: @escaping @Sendable ([TunnelStatus]) -> Void) {
         let state = current
-        workers.report(.tunnels) { reports in
+        report(.tunnels) { reports in
             let takenAt = reports.first?.takenAt ?? Instant(nanoseconds: MonotonicClock.now)
             give(
                 state.tunnels.map { plan, group, member in
@@ -121,7 +127,7 @@ final class DaemonSource: ControlSource {
     func associations(_ query: PageQuery, _ give: @escaping @Sendable (Page<AssociationStatus>) -> Void) {
         let plans = current.plans
         guard let page = ReportPage(query, plans) else { return give(Page(items: [], total: 0)) }
-        workers.report(.associations(page)) { reports in
+        report(.associations(page)) { reports in
             give(
                 reports.page(query.limit, plans, \.associations, \.serial) { report, association in
                     report.status(of: association, plans)
@@ -134,7 +140,7 @@ final class DaemonSource: ControlSource {
         guard let position = ReportPosition(id, plans) else { return give(nil) }
         var before = position
         before.serial -= 1
-        workers.report(.associations(ReportPage(after: before, limit: 1))) { reports in
+        report(.associations(ReportPage(after: before, limit: 1))) { reports in
             let report = reports.first { ($0.group, $0.worker) == (position.group, position.worker) }
             let association = report?.associations.first { $0.serial == position.serial }
             give(association.flatMap { report?.status(of: $0, plans) })
@@ -144,7 +150,7 @@ final class DaemonSource: ControlSource {
     func flows(_ query: PageQuery, _ give: @escaping @Sendable (Page<FlowStatus>) -> Void) {
         let plans = current.plans
         guard let page = ReportPage(query, plans) else { return give(Page(items: [], total: 0)) }
-        workers.report(.flows(page)) { reports in
+        report(.flows(page)) { reports in
             give(
                 reports.page(query.limit, plans, \.flows, \.serial) { report, flow in report.status(of: flow, plans) })
         }

@@ -10,7 +10,9 @@ struct BenchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "culvert-bench",
         abstract: "Measures what a culvert tunnel costs, beside other ways to carry the same datagrams.",
-        subcommands: [MeasureCommand.self, CrowdCommand.self, ControlCommand.self, RelayCommand.self],
+        subcommands: [
+            MeasureCommand.self, CrowdCommand.self, ControlCommand.self, RequestsCommand.self, RelayCommand.self,
+        ],
         defaultSubcommand: MeasureCommand.self)
 }
 

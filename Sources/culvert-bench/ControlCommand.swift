@@ -1,16 +1,17 @@
 // `culvert-bench control`: what a transfer notices of those who ask the daemons meanwhile.
 
 import ArgumentParser
-import Control
+import LinuxIO
 
 struct ControlCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "control",
         abstract: "Measures what a transfer notices of requests to the control socket.",
         discussion: """
-            Finds the highest rate of a pair of daemons and sends at half of it, in turns with and without requests to the \
-            sending daemon's control socket: each a connection of its own, as a script's is. Beside the transfer another \
-            flow's round trips are timed, one each millisecond.
+            Finds the highest rate of a pair of daemons and sends at half of it, in turns: undisturbed, with requests to a \
+            daemon that carries nothing, and with requests to the sending one, each a connection of its own, as a script's is. \
+            The first two differ by what the machine is short of, the last two by what the data path notices. Who asks gives \
+            way to everything else (nice 19). Beside the transfer another flow's round trips are timed, one each millisecond.
             """)
 
     @Option(help: "Requests per second.")
@@ -44,18 +45,36 @@ struct ControlCommand: ParsableCommand {
         }.run().rate
         let rate = highest / 2
         say("highest rate \(fixed(highest / 1000, digits: 1)) kpps of \(size) bytes; sending at half of it")
+        let bystander = try workspace.startBystander()
+        let signals = try SignalSource([.interrupt, .terminate])
         var quiet = Turns()
+        var beside = Turns()
         var asked = Turns()
         for _ in 0..<repetitions {
+            guard signals.next() == nil, bystander.isRunning else { throw BenchError("interrupted") }
             quiet.add(try transfer.run(rate: rate, seconds: seconds, timed: true))
-            let load = try ControlLoad(socket: workspace.controlSocket(of: "client"), rate: requests)
-            asked.add(try transfer.run(rate: rate, seconds: seconds, timed: true))
-            let (answered, failed) = load.stop()
-            guard failed == 0 else { throw BenchError("\(failed) of \(answered + failed) requests had no answer") }
-            asked.requests.add(Double(answered) / seconds)
+            try whileAsking("bystander", workspace) {
+                beside.add(try transfer.run(rate: rate, seconds: seconds, timed: true))
+            }
+            try whileAsking("client", workspace) {
+                asked.add(try transfer.run(rate: rate, seconds: seconds, timed: true))
+            }
         }
-        say(quiet.text("without requests"))
-        say(asked.text("with \(asked.requests.text(digits: 0)) requests/s"))
+        say(quiet.text("undisturbed"))
+        say(beside.text("\(fixed(requests, digits: 0)) requests/s to another daemon"))
+        say(asked.text("\(fixed(requests, digits: 0)) requests/s to the sending daemon"))
+    }
+
+    /// Does something while a daemon is being asked, and throws where a request had no answer.
+    private func whileAsking(_ role: String, _ workspace: Workspace, _ body: () throws -> Void) throws {
+        let begin = MonotonicClock.now
+        let load = try workspace.startRequests(to: role, rate: requests)
+        try body()
+        let (answered, failed) = try workspace.endRequests(load)
+        let expected = requests * Double(MonotonicClock.now - begin) / 1e9
+        guard failed == 0, Double(answered) > expected / 2 else {
+            throw BenchError("\(answered) requests were answered and \(failed) were not, of about \(Int(expected))")
+        }
     }
 }
 
@@ -65,7 +84,6 @@ private struct Turns {
     var median = Samples()
     var high = Samples()
     var cpu = Samples()
-    var requests = Samples()
 
     mutating func add(_ result: Transfer.Result) {
         loss.add(result.trial.loss * 100)

@@ -35,11 +35,13 @@ struct CrowdCommand: ParsableCommand {
         let socket = workspace.controlSocket(of: "server")
         let control = ControlClient(path: socket)
         let poller = try Poller()
+        let signals = try SignalSource([.interrupt, .terminate])
         let before = try control.status()
         let crowd = try Crowd(associations, of: server, context: workspace.peerContext())
         let begin = MonotonicClock.now
         while crowd.counts.established < associations {
             try crowd.check()
+            guard signals.next() == nil else { throw BenchError("interrupted") }
             guard daemon.isRunning, MonotonicClock.now - begin < 600_000_000_000 else {
                 throw BenchError("only \(crowd.counts) of the associations came about")
             }
@@ -55,11 +57,11 @@ struct CrowdCommand: ParsableCommand {
             the server has grown by \(memory >> 20) MiB: \(memory / associations) bytes for each
             """)
         let program = try workspace.culvertProgram()
-        try measure("culvert status", poller) {
+        try measure(signals, "culvert status", poller) {
             try workspace.runToEnd([program, "status", "--socket", socket], log: "status.log")
         }
-        try measure("GET /v1/status", poller) { _ = try control.status() }
-        try measure("GET /v1/associations, 100 of them", poller) {
+        try measure(signals, "GET /v1/status", poller) { _ = try control.status() }
+        try measure(signals, "GET /v1/associations, 100 of them", poller) {
             guard try control.associations(PageQuery(limit: 100)).items.count == min(100, associations) else {
                 throw BenchError("the daemon does not list its associations")
             }
@@ -68,15 +70,18 @@ struct CrowdCommand: ParsableCommand {
         guard total == associations, crowd.counts.ended == 0 else {
             throw BenchError("of \(associations) associations \(total) are left")
         }
-        try measure("all of them, page by page", poller) {
+        try measure(signals, "all of them, page by page", poller) {
             guard try control.associations().count == associations else { throw BenchError("some are not listed") }
         }
     }
 
     /// Says how long `question` takes: median and extremes.
-    private func measure(_ name: String, _ poller: Poller, _ question: () throws -> Void) throws {
+    private func measure(
+        _ signals: SignalSource, _ name: String, _ poller: Poller, _ question: () throws -> Void
+    ) throws {
         var times = Samples()
         for _ in 0..<repetitions {
+            guard signals.next() == nil else { throw BenchError("interrupted") }
             let begin = MonotonicClock.now
             try question()
             times.add(Double(MonotonicClock.now - begin) / 1e6)

@@ -103,11 +103,35 @@ final class Workspace {
         let server = try startDaemon(
             "server", listen: "dtls://127.0.0.1:\(port)", forward: "udp://127.0.0.1:9", sharing: "always",
             limits: "max_associations = 1000000\nmax_handshakes = 4096\n")
-        let control = ControlClient(path: controlSocket(of: "server"))
-        try wait(for: "culvert") {
-            do { return try control.whatIsMissing() == nil ? true : nil } catch { return nil }
-        }
+        try waitUntilReady("server")
         return (server, Endpoint(address: .loopbackIPv4, port: port))
+    }
+
+    /// Starts a daemon that carries nothing, once there are keys, and waits until it is ready.
+    func startBystander() throws -> ChildProcess {
+        let daemon = try startDaemon(
+            "bystander", listen: "udp://127.0.0.1:\(freePort())", forward: "dtls://127.0.0.1:9", sharing: "never",
+            credentials: "client")
+        try waitUntilReady("bystander")
+        return daemon
+    }
+
+    /// Starts to ask the daemon of a role.
+    func startRequests(to role: String, rate: Double) throws -> ChildProcess {
+        let program = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+        try? FileManager.default.removeItem(atPath: "\(path)/requests.log")
+        return try start(
+            ["nice", "-n", "19", program, "requests", "--socket", controlSocket(of: role), "--rate", "\(rate)"],
+            log: "requests.log")
+    }
+
+    /// Ends that; answers how many requests were answered, and how many were not.
+    func endRequests(_ load: ChildProcess) throws -> (answered: Int, failed: Int) {
+        load.signal(.terminate)
+        return try wait(for: "the answer's count") {
+            let numbers = self.text("requests.log").split(separator: " ").compactMap { Int($0) }
+            return numbers.count == 2 ? (numbers[0], numbers[1]) : nil
+        }
     }
 
     /// What a peer of the server shows and believes.
@@ -139,11 +163,20 @@ final class Workspace {
         }
     }
 
+    private func waitUntilReady(_ role: String) throws {
+        let control = ControlClient(path: controlSocket(of: role))
+        try wait(for: "culvert") {
+            do { return try control.whatIsMissing() == nil ? true : nil } catch { return nil }
+        }
+    }
+
     private func startDaemon(
-        _ role: String, listen: String, forward: String, sharing: String, limits: String = ""
+        _ role: String, listen: String, forward: String, sharing: String, limits: String = "",
+        credentials: String? = nil
     ) throws -> ChildProcess {
-        try write(
-            config(role, listen: listen, forward: forward, sharing: sharing) + limits, to: "\(role).toml")
+        let tunnel = config(
+            role, credentials: credentials ?? role, listen: listen, forward: forward, sharing: sharing)
+        try write(tunnel + limits, to: "\(role).toml")
         return try start(
             [culvertProgram(), "run", "--config", "\(path)/\(role).toml"], log: "culvert-\(role).log")
     }
@@ -159,14 +192,16 @@ final class Workspace {
         return String(program)
     }
 
-    private func config(_ role: String, listen: String, forward: String, sharing: String) -> String {
+    private func config(
+        _ role: String, credentials: String, listen: String, forward: String, sharing: String
+    ) -> String {
         """
         [daemon]
         control_socket = "\(controlSocket(of: role))"
 
         [identity.default]
-        certificate = "\(path)/\(role).crt"
-        private_key = "\(path)/\(role).key"
+        certificate = "\(path)/\(credentials).crt"
+        private_key = "\(path)/\(credentials).key"
 
         [trust.default]
         ca = "\(path)/ca.crt"

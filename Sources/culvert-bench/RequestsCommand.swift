@@ -1,31 +1,58 @@
-// Requests to a control socket at a steady rate, a connection for each, as scripts make them.
+// `culvert-bench requests`: asks a daemon over its control socket at a steady rate, a connection for each request, as scripts do.
 
+import ArgumentParser
 import Control
 import LinuxIO
 import Synchronization
 
-/// Asks until it is stopped.
-final class ControlLoad {
+struct RequestsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "requests",
+        abstract: "Asks a daemon over its control socket at a steady rate.",
+        discussion: "Ends on SIGINT or SIGTERM, and says how many requests were answered and how many were not.")
+
+    @Option(help: ArgumentHelp("The daemon's control socket.", valueName: "path"))
+    var socket: String
+
+    @Option(help: "Requests per second.")
+    var rate: Double = 1000
+
+    func validate() throws {
+        guard (1...100_000).contains(rate) else { throw ValidationError("the rate is from 1 to 100000") }
+    }
+
+    func run() throws {
+        let signals = try SignalSource([.interrupt, .terminate])
+        let poller = try Poller()
+        try poller.add(signals.descriptor, token: 0)
+        let requests = try Requests(socket: socket, rate: rate)
+        while signals.next() == nil { try poller.wait(nanoseconds: nil) { _ in } }
+        let (answered, failed) = requests.stop()
+        say("\(answered) answered, \(failed) failed")
+    }
+}
+
+/// Asks until it is stopped, on a few threads, for each of them waits for its answers.
+private final class Requests {
     private final class Shared: Sendable {
         let isStopping = Atomic<Bool>(false)
         let answered = Atomic<Int>(0)
         let failed = Atomic<Int>(0)
     }
 
-    private static let threadCount = 4
-    private static let targets = ["/v1/status", "/v1/tunnels", "/v1/associations", "/v1/flows", "/v1/metrics"]
-
-    private let shared = Shared()
-    private var threads: [ControlThread] = []
-
-    /// Holds a thread that is joined once.
-    private final class ControlThread {
+    /// A thread that is joined once.
+    private final class Asking {
         private var thread: NativeThread?
         init(_ thread: consuming NativeThread) { self.thread = consume thread }
         func join() { thread.take()?.join() }
     }
 
-    /// Begins to ask the daemon behind `socket`, `rate` times per second.
+    private static let threadCount = 4
+    private static let targets = ["/v1/status", "/v1/tunnels", "/v1/associations", "/v1/flows", "/v1/metrics"]
+
+    private let shared = Shared()
+    private var threads: [Asking] = []
+
     init(socket: String, rate: Double) throws {
         let shared = shared
         let interval = Double(Self.threadCount) * 1e9 / rate
@@ -49,11 +76,10 @@ final class ControlLoad {
                     }
                 }
             }
-            threads.append(ControlThread(thread))
+            threads.append(Asking(thread))
         }
     }
 
-    /// Ends it; answers how many requests had an answer and how many had none.
     func stop() -> (answered: Int, failed: Int) {
         shared.isStopping.store(true, ordering: .releasing)
         for thread in threads { thread.join() }
