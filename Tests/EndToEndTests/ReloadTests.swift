@@ -142,13 +142,13 @@ import Wire
         #expect(status == 1 && !said.contains("nothing was changed"), "\(said)")
         #expect(said.contains("another program has this port"), "\(said)")
         #expect(said.contains("warning: tunnel 'echo': as it was before; its associations begin anew"), "\(said)")
-        let failed = try await events.expect(.reloadFailed)
+        let failed = try await events.expect(.reloadFailed, within: .seconds(30))
         #expect(failed.message.contains("what had ended has begun again"), "\(failed.message)")
         #expect(try pair.client.post("/v1/reload").status == 500)
 
         #expect(try pair.client.client.configuration() == before)
         #expect(try pair.client.client.tunnels().map(\.listen) == ["udp://\(pair.entrance)"])
-        try await pair.recover(sender)
+        try await pair.recover(sender, within: .seconds(30))
         #expect(try pair.client.firstID() != id)
 
         // Once the address is there, the same reload does what it should.
@@ -188,7 +188,7 @@ import Wire
         #expect(try pair.client.client.tunnels().map(\.datagrams.out) == [0, 0])
         let metrics = try pair.client.client.metrics()
         #expect(metrics.contains("culvert_datagrams_total{tunnel=\"echo\",direction=\"out\"} 0"), "\(metrics)")
-        try await pair.recover(sender)
+        try await pair.recover(sender, within: .seconds(30))
     }
 
     @Test func `what takes a restart is named until there is one`() async throws {
