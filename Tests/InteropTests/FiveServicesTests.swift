@@ -71,14 +71,11 @@ private final class FiveServices: Sendable {
         }
         self.servers = servers
         for (name, port) in ports {
-            // The kernel's list has addresses and ports as hexadecimal digits; the address is 127.0.0.1.
-            let socket = "0100007F:" + String(UInt32(port) + 0x10000, radix: 16, uppercase: true).dropFirst()
-            // Beside tests with thousands of sockets the list is long and each look takes its time.
-            try await eventually(
-                "\(name) at port \(port): \(servers[name]?.description ?? "")", within: .seconds(60),
-                every: .milliseconds(250)
-            ) {
-                try Data(contentsOf: URL(fileURLWithPath: "/proc/net/udp")).range(of: Data(socket.utf8)) != nil
+            let end = ContinuousClock.now + .seconds(60)
+            // The kernel looks it up; to read the list of all sockets takes its time beside tests that have thousands.
+            while try await Program.run(["ss", "-ulnH", "src = 127.0.0.1:\(port)"]).said.isEmpty {
+                try #require(ContinuousClock.now < end, "\(name) at port \(port): \(servers[name]?.description ?? "")")
+                try await Task.sleep(for: .milliseconds(100))
             }
         }
 

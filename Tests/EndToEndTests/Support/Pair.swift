@@ -22,7 +22,7 @@ final class Pair {
     init(
         entrance: IPAddress = .loopbackIPv4, exit: IPAddress = .loopbackIPv4, reached host: String? = nil,
         through port: UInt16? = nil,
-        target: IPAddress = .loopbackIPv4, clientTunnel: String = "", serverTunnel: String = "",
+        target: IPAddress = .ownLoopback(), clientTunnel: String = "", serverTunnel: String = "",
         clientDaemon: String = "", serverDaemon: String = "", sharing: String = "never",
         environment: [String: String] = [:]
     ) async throws {

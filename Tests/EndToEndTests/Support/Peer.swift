@@ -2,8 +2,24 @@
 // connected, so that it hears only answers that come from where it asked, and it tells what the system said.
 
 import Glibc
+import Synchronization
 import TestSupport
 import Wire
+
+extension IPAddress {
+    private static let nextLoopback = Mutex(UInt32.random(in: 0..<1 << 20))
+
+    /// A loopback address, 127.64.0.0 and up, that nobody else here is given: what the daemons of other tests still send to
+    /// somebody who has gone must not reach who got the port next.
+    static func ownLoopback() -> IPAddress {
+        IPAddress(
+            ipv4: 0x7f40_0000
+                | nextLoopback.withLock { next in
+                    next = (next + 1) % (1 << 20)
+                    return next
+                })
+    }
+}
 
 /// A UDP socket.
 final class Peer: Sendable {

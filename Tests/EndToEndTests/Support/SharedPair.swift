@@ -34,7 +34,8 @@ final class SharedPair {
         self.exit = exit
         services = try names.map {
             Service(
-                name: $0, entrance: Endpoint(address: .loopbackIPv4, port: try FreePorts.next()), target: try Peer())
+                name: $0, entrance: Endpoint(address: .loopbackIPv4, port: try FreePorts.next()),
+                target: try Peer(Endpoint(address: .ownLoopback(), port: 0)))
         }
         try Self.configureServer(bench, exit, services, sharing: sharing) { name in
             serverSettings(name).map { "\(settings)\n\($0)" }
