@@ -85,7 +85,7 @@ extension ClientGroup {
             case .roundTrip(let duration):
                 members[Int(flows[index].member)].counters.roundTrips.add(duration)
             case .pinged(let duration):
-                answerPings(index, PingAnswer(duration))
+                pings.answer(id, PingAnswer(duration))
             case .worn:
                 _ = rekey(serial: flows[index].serial, now: now)
             case .ended(let end):
@@ -112,7 +112,7 @@ extension ClientGroup {
             tell(.refused(peer: remote, description.peer, by: .identity), index)
             return refuse(association, index)
         }
-        guard sharing != .always || isShared(association) else {
+        guard sharing != .always || association.isShared else {
             tell(.cannotShare(peer: remote), index)
             association.close()
             return transmit(association, flows.id(index))
@@ -127,7 +127,7 @@ extension ClientGroup {
         flows[index].establishedAt = now
         // The address that works is the first to be tried the next time.
         flows[index].attempts -= 1
-        if isShared(association) {
+        if association.isShared {
             share(association, at: index, now: now)
             return
         }
@@ -151,7 +151,7 @@ extension ClientGroup {
     ) {
         flows[index].successor = nil
         guard let old = flows[index].association else { return }
-        guard isShared(old) == isShared(association) else {
+        guard old.isShared == association.isShared else {
             // The peer has gained or lost shared mode: everything begins anew.
             association.abandon()
             account(for: association, index)
@@ -171,6 +171,14 @@ extension ClientGroup {
         } else {
             association.accept(now: now) { reply($0, index) }
         }
+    }
+
+    /// Has those who wait for the answer of what `association` has replaced answered by it.
+    private func repeatPing(by association: Association<Engine>, _ index: Int32, now: Instant) {
+        let id = flows.id(index)
+        guard pings.wait(for: id) else { return }
+        guard association.ping(now: now) else { return pings.answer(id, .lost) }
+        transmit(association, id)
     }
 
     /// A handshake for new keys has failed; the old ones stay in use.
@@ -244,7 +252,7 @@ extension ClientGroup {
         _ index: Int32, _ association: Association<Engine>, _ end: AssociationEnd, now: Instant
     ) {
         account(for: association, index)
-        answerPings(index, .ended)
+        pings.answer(flows.id(index), .ended)
         // Only an association that has lasted ends a row of failures: a server that refuses lets the handshake finish.
         let hasLasted = flows[index].establishedAt.map { now - $0 >= .seconds(10) } ?? false
         if hasLasted { flows[index].failures = 0 }

@@ -91,7 +91,7 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
     var nextSerial: UInt64 = 1
     var events: [TunnelNotice] = []
     /// Who waits for the answer of which association.
-    var pings: [FlowID: [(PingAnswer) -> Void]] = [:]
+    var pings = PingWaiters()
     private var isDraining = false
 
     // Shared mode.
@@ -322,22 +322,9 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
     public func ping(serial: UInt64, now: Instant, _ give: @escaping (PingAnswer) -> Void) -> PingOutcome {
         guard let index = place(ofSerial: serial) else { return .notFound }
         guard let association = flows[index].association, association.ping(now: now) else { return .refused }
-        pings[flows.id(index), default: []].append(give)
+        pings.add(flows.id(index), give)
         serve(index, now: now)
         return .sent
-    }
-
-    /// Answers everybody who waits for an association's answer.
-    func answerPings(_ index: Int32, _ answer: PingAnswer) {
-        guard !pings.isEmpty, let waiting = pings.removeValue(forKey: flows.id(index)) else { return }
-        for give in waiting { give(answer) }
-    }
-
-    /// Has those who wait for the answer of what `association` has replaced answered by it.
-    func repeatPing(by association: Association<Engine>, _ index: Int32, now: Instant) {
-        guard pings[flows.id(index)] != nil else { return }
-        guard association.ping(now: now) else { return answerPings(index, .lost) }
-        transmit(association, flows.id(index))
     }
 
     private func place(ofSerial serial: UInt64) -> Int32? {
@@ -364,79 +351,6 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
     public func takeEvents() -> [TunnelNotice] {
         defer { events = [] }
         return events
-    }
-
-    /// What the tunnel number `member` has carried and dropped in all. What was dropped of an association that tunnels share
-    /// counts for the first of them.
-    public func counters(of member: Int = 0) -> TunnelCounters { tallies()[member].counters }
-
-    /// What each tunnel has done in all, and how it stands.
-    public func tallies() -> [MemberTally] {
-        var tallies = members.map { MemberTally(counters: $0.counters, refusal: $0.refusal) }
-        for index in flows.living {
-            let member = Int(flows[index].member)
-            if index != link { tallies[member].flows += 1 }
-            let association = flows[index].association
-            if let association { add(association, to: &tallies[member].counters) }
-            if let successor = flows[index].successor { add(successor, to: &tallies[member].counters) }
-            guard !flows[index].isCarried else { continue }
-            let state = flows[index].state
-            if index == link {
-                for other in tallies.indices { tallies[other].add(association, state, isShared: mode != .plain) }
-            } else {
-                tallies[member].add(association, state, isShared: false)
-            }
-        }
-        return tallies
-    }
-
-    /// Why the peer refuses the service of the tunnel number `member`, if it does.
-    public func refusal(of member: Int) -> ServiceRefusal? { members[member].refusal }
-
-    /// Associations, and flows that are to have one of their own; and how many there are in all.
-    public func snapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [AssociationSnapshot], total: Int) {
-        var selection = PageSelection(page)
-        for index in flows.living where !flows[index].isCarried {
-            guard page.member == nil || index == link || Int(flows[index].member) == page.member else { continue }
-            selection.add(serial: flows[index].serial, place: index)
-        }
-        return (selection.places.map(snapshot), selection.total)
-    }
-
-    private func snapshot(_ index: Int32) -> AssociationSnapshot {
-        let flow = flows[index]
-        var snapshot = AssociationSnapshot(
-            of: flow.association, serial: flow.serial, state: flow.state, peer: flow.remote, sender: sender(index),
-            establishedAt: flow.establishedAt)
-        snapshot.member = index == link ? nil : Int(flow.member)
-        snapshot.isShared = index == link && mode != .plain
-        snapshot.rekeys = flow.rekeys
-        snapshot.flowCount = index == link ? channel?.flowCount ?? 0 : 1
-        return snapshot
-    }
-
-    /// Flows; and how many there are in all.
-    public func flowSnapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [FlowSnapshot], total: Int) {
-        var selection = PageSelection(page)
-        for index in flows.living where index != link {
-            guard page.member == nil || Int(flows[index].member) == page.member else { continue }
-            selection.add(serial: flows[index].serial, place: index)
-        }
-        return (selection.places.map(flowSnapshot), selection.total)
-    }
-
-    private func flowSnapshot(_ index: Int32) -> FlowSnapshot {
-        let flow = flows[index]
-        let carrier = flow.isCarried ? link : index
-        let carriage = flow.isCarried ? carriages[index] : nil
-        let isUp = carrier.map { flows[$0].state == .established } ?? false
-        return FlowSnapshot(
-            serial: flow.serial, member: Int(flow.member), association: carrier.map { flows[$0].serial },
-            isShared: flow.isCarried, wireID: carriage.flatMap { $0.wireID == 0 ? nil : $0.wireID },
-            state: !isUp ? .waiting : carriage?.isOpen == false ? .opening : .open, sender: sender(index),
-            peer: carrier.flatMap { flows[$0].remote },
-            counters: carriage?.counters ?? flow.association.map { FlowCounters($0.counters) } ?? FlowCounters(),
-            beganAt: flow.beganAt, touchedAt: flows.touchedAt(index))
     }
 
     // MARK: Flows
@@ -480,7 +394,7 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
     /// Ends a flow, or the shared association; nothing may follow it where `now` is nil.
     func remove(_ index: Int32, now: Instant?) {
         let id = flows.id(index)
-        answerPings(index, .ended)
+        pings.answer(id, .ended)
         if flows[index].isCarried {
             uncarry(index, telling: now)
         } else if let association = flows[index].association {
@@ -511,16 +425,7 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
 
     /// Keeps what an association has carried, at its end. Flows that it shares have counts of their own.
     func account(for association: Association<Engine>, _ index: Int32) {
-        add(association, to: &members[Int(flows[index].member)].counters)
-    }
-
-    private func add(_ association: Association<Engine>, to counters: inout TunnelCounters) {
-        counters.add(association.counters, isShared: isShared(association))
-    }
-
-    /// Whether an association has been agreed to carry many flows.
-    func isShared(_ association: Association<Engine>) -> Bool {
-        association.description?.applicationProtocol == SharedFrame.applicationProtocol
+        members[Int(flows[index].member)].counters.add(association)
     }
 
     private func tellLimit(_ member: Int, evicted: Endpoint?, now: Instant) {

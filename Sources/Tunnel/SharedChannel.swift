@@ -118,7 +118,7 @@ final class SharedChannel<Engine: HandshakeEngine> {
     func sendOpened(_ flow: UInt64, emit: Emit) {
         let byteCount = SharedFrame.openedSize(flow: flow)
         emit(byteCount + association.overhead) { buffer in
-            association.seal(byteCount: byteCount, into: &buffer) { SharedFrame.writeOpened(flow: flow, into: &$0) }
+            association.seal(byteCount: byteCount, into: &buffer) { _ = SharedFrame.writeOpened(flow: flow, into: &$0) }
         }
     }
 
@@ -129,7 +129,7 @@ final class SharedChannel<Engine: HandshakeEngine> {
         let byteCount = SharedFrame.closeSize(flow: flow, reason: reason)
         emit(byteCount + association.overhead) { buffer in
             association.seal(byteCount: byteCount, into: &buffer) {
-                SharedFrame.writeClose(flow: flow, reason: reason, into: &$0)
+                _ = SharedFrame.writeClose(flow: flow, reason: reason, into: &$0)
             }
         }
     }
@@ -160,6 +160,11 @@ final class SharedChannel<Engine: HandshakeEngine> {
 
     /// The flows, once for each datagram, whose datagrams did not become whole since the last call.
     func takeIncomplete() -> [UInt64] { reassembler.takeDiscarded() }
+}
+
+extension Association {
+    /// Whether it has been agreed to carry many flows.
+    var isShared: Bool { description?.applicationProtocol == SharedFrame.applicationProtocol }
 }
 
 /// How many frames this end may be made to send by frames that fit nothing: 100 at once, 100 more each second.

@@ -152,7 +152,7 @@ private final class Wiretap {
     var afterEachDatagram: ((Wiretap) -> Void)?
 
     init() async throws {
-        outside = try Peer()
+        outside = try Peer(Endpoint(address: .loopbackIPv4, port: 0))
         pair = try await Pair(reached: "127.0.0.1", through: outside.endpoint.port)
         toServer = try Peer(connectedTo: pair.exit)
     }

@@ -82,7 +82,7 @@ private final class EchoApplication: Sendable {
         let port = try FreePorts.next()
         let daemon = try await DaemonFixture(
             credentials(.ecdsa, .server, keys)
-                + serverTunnel(.ecdsa, listen: port, forward: application.socket.port))
+                + serverTunnel(.ecdsa, listen: port, forward: application.socket.endpoint))
         let outcomes = await results { seed in
             let path = try await badPath(to: port, seed: seed)
             var client = try tool.client(.ecdsa, port: path.port, keys: keys)

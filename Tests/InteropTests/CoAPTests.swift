@@ -3,6 +3,7 @@
 
 import TestSupport
 import Testing
+import Wire
 
 private let hasCoAP = ["coap-client-openssl", "coap-client-gnutls", "coap-client-notls", "coap-server-notls"].allSatisfy
 {
@@ -16,7 +17,9 @@ private let hasCoAP = ["coap-client-openssl", "coap-client-gnutls", "coap-client
         let (plain, secure) = (try FreePorts.next(), try FreePorts.next())
         let server = try Program(["coap-server-notls", "-A", "127.0.0.1", "-p", "\(plain)", "-v", "7"])
         let daemon = try await DaemonFixture(
-            credentials(manner, .server, keys) + serverTunnel(manner, listen: secure, forward: plain))
+            credentials(manner, .server, keys)
+                + serverTunnel(
+                    manner, listen: secure, forward: Endpoint(address: .loopbackIPv4, port: plain)))
         var arguments = ["coap-client-\(library)", "-B", "20", "-v", "6", "-m", "get"]
         arguments +=
             manner.isPreShared

@@ -134,7 +134,7 @@ struct HeartbeatProgramTests {
             if role == .server {
                 daemon = try await DaemonFixture(
                     credentials(.ecdsa, .server, keys)
-                        + serverTunnel(.ecdsa, listen: port, forward: application.port, settings))
+                        + serverTunnel(.ecdsa, listen: port, forward: application.endpoint, settings))
                 program = try start("client", "client")
             } else {
                 program = try start("server", "server")

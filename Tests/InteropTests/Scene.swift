@@ -41,13 +41,13 @@ enum Role: String, Sendable, CaseIterable, CustomTestStringConvertible {
 
 /// A server tunnel's section.
 func serverTunnel(
-    _ manner: Manner, listen: UInt16, forward: UInt16, name: String = "under-test", _ settings: String = ""
+    _ manner: Manner, listen: UInt16, forward: Endpoint, name: String = "under-test", _ settings: String = ""
 ) -> String {
     """
     [[tunnel]]
     name = "\(name)"
     listen = "dtls://127.0.0.1:\(listen)"
-    forward = "udp://127.0.0.1:\(forward)"
+    forward = "udp://\(forward)"
     \(manner.isPreShared ? "" : "require_client_certificate = \(manner.isMutual)")
     ciphers = ["\(manner.suite)"]
     \(settings)
@@ -85,7 +85,7 @@ final class ServerScene: Sendable {
         application = try UDPEndpoint()
         daemon = try await DaemonFixture(
             credentials(manner, .server, keys, trust: trust)
-                + serverTunnel(manner, listen: port, forward: application.port, settings))
+                + serverTunnel(manner, listen: port, forward: application.endpoint, settings))
     }
 
     /// Has lines cross both ways between the application and a client whose output and input are the test's.

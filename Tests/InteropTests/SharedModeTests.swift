@@ -47,7 +47,7 @@ import Wire
         let applications = try ["first", "second"].map { ($0, try UDPEndpoint()) }
         let tunnels = applications.map { name, application in
             serverTunnel(
-                .ecdsa, listen: port, forward: application.port, name: name,
+                .ecdsa, listen: port, forward: application.endpoint, name: name,
                 name == "second" ? "server_name = \"second.example\"" : "")
         }
         let daemon = try await DaemonFixture(

@@ -30,6 +30,21 @@ public enum FreePorts {
     }
 }
 
+extension IPAddress {
+    private static let nextLoopback = Mutex(UInt32.random(in: 0..<1 << 20))
+
+    /// A loopback address, 127.64.0.0 and up, that nobody else here is given: what the daemons of other tests still send to
+    /// somebody who has gone must not reach who got the port next.
+    public static func ownLoopback() -> IPAddress {
+        IPAddress(
+            ipv4: 0x7f40_0000
+                | nextLoopback.withLock { next in
+                    next = (next + 1) % (1 << 20)
+                    return next
+                })
+    }
+}
+
 /// A UDP socket that is never blocked on.
 public final class UDPEndpoint: Sendable {
     /// Its address and port.
@@ -39,8 +54,8 @@ public final class UDPEndpoint: Sendable {
 
     private let descriptor: CInt
 
-    /// Binds a socket; port 0 lets the system choose.
-    public init(at endpoint: Endpoint = Endpoint(address: .loopbackIPv4, port: 0)) throws {
+    /// Binds a socket, by default at an address that no other test has; port 0 lets the system choose.
+    public init(at endpoint: Endpoint = Endpoint(address: .ownLoopback(), port: 0)) throws {
         let descriptor = socket(
             endpoint.address.isIPv4 ? AF_INET : AF_INET6,
             CInt(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
@@ -66,7 +81,7 @@ public final class UDPEndpoint: Sendable {
         self.descriptor = descriptor
     }
 
-    /// Binds a socket on 127.0.0.1.
+    /// Binds a socket on 127.0.0.1; port 0 lets the system choose.
     public convenience init(port: UInt16) throws {
         try self.init(at: Endpoint(address: .loopbackIPv4, port: port))
     }

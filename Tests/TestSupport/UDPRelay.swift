@@ -25,8 +25,8 @@ public final class UDPRelay: Sendable {
     public init(
         to server: Endpoint, passes: @escaping @Sendable (Direction, [UInt8]) -> Bool
     ) throws {
-        let inside = try UDPEndpoint()
-        let outside = try UDPEndpoint()
+        let inside = try UDPEndpoint(port: 0)
+        let outside = try UDPEndpoint(port: 0)
         self.inside = inside
         Thread { [weak self] in
             var client: Endpoint?

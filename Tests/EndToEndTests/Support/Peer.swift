@@ -2,24 +2,8 @@
 // connected, so that it hears only answers that come from where it asked, and it tells what the system said.
 
 import Glibc
-import Synchronization
 import TestSupport
 import Wire
-
-extension IPAddress {
-    private static let nextLoopback = Mutex(UInt32.random(in: 0..<1 << 20))
-
-    /// A loopback address, 127.64.0.0 and up, that nobody else here is given: what the daemons of other tests still send to
-    /// somebody who has gone must not reach who got the port next.
-    static func ownLoopback() -> IPAddress {
-        IPAddress(
-            ipv4: 0x7f40_0000
-                | nextLoopback.withLock { next in
-                    next = (next + 1) % (1 << 20)
-                    return next
-                })
-    }
-}
 
 /// A UDP socket.
 final class Peer: Sendable {
@@ -34,8 +18,8 @@ final class Peer: Sendable {
     private let descriptor: CInt
     private let family: CInt
 
-    /// Binds to `local`; port 0 lets the system choose. Connected to `remote`, it hears nobody else.
-    init(_ local: Endpoint = Endpoint(address: .loopbackIPv4, port: 0), connectedTo remote: Endpoint? = nil) throws {
+    /// Binds to `local`, by default to an address that no other test has; port 0 lets the system choose. Connected to `remote`, it hears nobody else.
+    init(_ local: Endpoint = Endpoint(address: .ownLoopback(), port: 0), connectedTo remote: Endpoint? = nil) throws {
         let family = local.address.isIPv4 ? AF_INET : AF_INET6
         let descriptor = socket(
             family, CInt(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)

@@ -1,36 +1,6 @@
-// What both kinds of tunnel are told, and what they tell.
+// What a tunnel has carried and dropped (docs/METRICS.md says how the numbers add up).
 
 public import DTLS
-
-/// Bounds and timeouts of a tunnel.
-public struct TunnelLimits: Sendable {
-    /// How long a flow may be silent before it is forgotten.
-    public var flowTimeout: Duration
-    /// Most flows of the tunnel; in plain mode at a server's end its associations count instead.
-    public var maximumFlows: Int
-    /// Most established associations; a client's flows have one each in plain mode.
-    public var maximumAssociations: Int
-    /// Most handshakes under way at a server's end.
-    public var maximumHandshakes: Int
-
-    /// Makes limits.
-    public init(
-        flowTimeout: Duration = .seconds(300), maximumFlows: Int = 16_384, maximumAssociations: Int = 16_384,
-        maximumHandshakes: Int = 1024
-    ) {
-        self.flowTimeout = flowTimeout
-        self.maximumFlows = maximumFlows
-        self.maximumAssociations = maximumAssociations
-        self.maximumHandshakes = maximumHandshakes
-    }
-
-    /// How finely a flow's activity is noted.
-    var granularity: Duration { min(.seconds(1), flowTimeout / 16) }
-
-    /// How long a flow must have been silent before it may have to give way to a new one: a stranger that keeps coming
-    /// must not push out what is in use.
-    static var idleBeforeEviction: Duration { .seconds(10) }
-}
 
 /// What a tunnel has carried, and dropped, in all.
 public struct TunnelCounters: Sendable {
@@ -104,15 +74,16 @@ public struct TunnelCounters: Sendable {
     }
 
     /// Adds what an association has carried. Flows that share one have counts of their own.
-    mutating func add(_ association: AssociationCounters, isShared: Bool) {
-        if !isShared {
-            datagramsOut &+= association.datagramsOut
-            bytesOut &+= association.bytesOut
-            datagramsIn &+= association.datagramsIn
-            bytesIn &+= association.bytesIn
+    mutating func add<Engine>(_ association: Association<Engine>) {
+        let counters = association.counters
+        if !association.isShared {
+            datagramsOut &+= counters.datagramsOut
+            bytesOut &+= counters.bytesOut
+            datagramsIn &+= counters.datagramsIn
+            bytesIn &+= counters.bytesIn
         }
-        records &+= association.records
-        control &+= association.control
-        drops.add(association.drops)
+        records &+= counters.records
+        control &+= counters.control
+        drops.add(counters.drops)
     }
 }
