@@ -11,8 +11,10 @@ internal import NIOPosix
 public struct ControlClient: Sendable {
     /// The socket's path.
     public let path: String
-    /// How long a call may take; longer than the daemon takes to give up.
+    /// How long a call may take that only asks; longer than the daemon takes to give up.
     public let timeout: Duration
+    /// How long a call may take that changes something; longer than the daemon takes to give up.
+    public let changeTimeout: Duration
 
     /// What a response may have in bytes.
     static let longestResponse = 64 * 1024 * 1024
@@ -20,9 +22,10 @@ public struct ControlClient: Sendable {
     private static let loops = MultiThreadedEventLoopGroup(numberOfThreads: 1)
 
     /// A client for the daemon whose control socket is `path`. Nothing is opened yet.
-    public init(path: String, timeout: Duration = .seconds(10)) {
+    public init(path: String, timeout: Duration = .seconds(10), changeTimeout: Duration = .seconds(65)) {
         self.path = path
         self.timeout = timeout
+        self.changeTimeout = changeTimeout
     }
 
     // MARK: Requests as they are
@@ -224,7 +227,8 @@ public struct ControlClient: Sendable {
         if method == .POST { headers.add(name: "Content-Length", value: "\(content?.count ?? 0)") }
         if content != nil { headers.add(name: "Content-Type", value: "application/json") }
         let head = HTTPRequestHead(version: .http1_1, method: method, uri: target, headers: headers)
-        return try converse(head, content: content, as: ControlResponse.self, within: timeout) { [path] channel, done in
+        let limit = method == .POST ? changeTimeout : timeout
+        return try converse(head, content: content, as: ControlResponse.self, within: limit) { [path] channel, done in
             let pipeline = channel.pipeline.syncOperations
             try pipeline.addHandler(NIOHTTPClientResponseAggregator(maxContentLength: Self.longestResponse))
             try pipeline.addHandler(ResponseReader(path: path, done: done))

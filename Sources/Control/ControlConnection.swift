@@ -124,8 +124,10 @@ final class ControlConnection: ChannelInboundHandler {
     private func answer(context: ChannelHandlerContext) {
         guard let head else { return context.close(promise: nil) }
         phase = .answering
-        setDeadline(TimeAmount(limits.response), context: context) {
-            self.write(.problem(.unavailable("The daemon did not answer in time.")), context: context)
+        let isChange = head.method == .POST
+        setDeadline(TimeAmount(isChange ? limits.change : limits.response), context: context) {
+            let late = "The daemon did not answer in time." + (isChange ? " It may still do what it was told." : "")
+            self.write(.problem(.unavailable(late)), context: context)
         }
         service.answer(head, content: content, from: context.channel) { answer in
             switch answer {

@@ -17,8 +17,11 @@ public struct ControlLimits: Sendable {
     public var requestBytes = 32 * 1024
     /// How long a request may take to arrive, from the moment of connecting.
     public var request: Duration = .seconds(5)
-    /// How long a route may take to answer.
+    /// How long a route may take to answer that only reads.
     public var response: Duration = .seconds(5)
+    /// How long a route may take to answer that changes something. A reload of thousands of tunnels takes its time, and who is
+    /// told too early that nothing came of it does it again.
+    public var change: Duration = .seconds(60)
     /// How long a client may take to read the answer.
     public var reading: Duration = .seconds(30)
     /// The bytes of all answers together that clients have not read yet; who comes then is asked to come again.

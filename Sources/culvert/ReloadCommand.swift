@@ -24,7 +24,10 @@ struct ReloadCommand: ParsableCommand {
             lines.append(StyledLine("no setting was changed; keys and certificates were read again"))
         }
         if !result.unchanged.isEmpty {
-            lines.append(StyledLine("unchanged: \(result.unchanged.joined(separator: ", "))", .faint))
+            let names =
+                result.unchanged.count > 8
+                ? "\(result.unchanged.count) tunnels" : result.unchanged.joined(separator: ", ")
+            lines.append(StyledLine("unchanged: \(names)", .faint))
         }
         lines += result.needsRestart.map { StyledLine($0, .warning) }
         lines += result.warnings.map { warning in

@@ -161,6 +161,8 @@ func culvert(
                 a.toml:2:1: warning: expires soon
 
                 """)
+        daemon.facts.withLock { facts in facts.reload.unchanged = (1...9).map { "tunnel-\($0)" } }
+        #expect(try await run("reload", on: daemon).said.contains("\nunchanged: 9 tunnels\n"))
         daemon.facts.withLock {
             $0.reload.errors = [.init(severity: "error", message: "port 514 is taken")]
             $0.reload.applied = ["tunnel 'syslog': as it was before; its associations begin anew"]

@@ -2,6 +2,7 @@
 
 import Foundation
 import NIOCore
+import Synchronization
 import Testing
 
 @testable import Control
@@ -202,6 +203,34 @@ struct ControlServerTests {
         try await served([stuck], limits: limits) { server in
             let response = try await blocking { try ControlClient(path: server.address).get("/stuck") }
             #expect(response.status == 503 && response.contentType == "application/problem+json")
+        }
+    }
+
+    @Test func `a change may take longer than an answer that changes nothing`() async throws {
+        var limits = ControlLimits()
+        limits.response = .milliseconds(50)
+        let held = Mutex<ControlReply?>(nil)
+        let slow = ControlRoute(.post, "/slow") { _, reply in held.withLock { $0 = reply } }
+        let stuck = ControlRoute(.get, "/stuck") { _, _ in }
+        try await served([slow, stuck], limits: limits) { server in
+            let client = ControlClient(path: server.address)
+            async let change = blocking { try client.post("/slow").status }
+            #expect(try await eventually { held.withLock { $0 != nil } })
+            // Once this is over, so is what an answer to the change would have had.
+            #expect(try await blocking { try client.get("/stuck").status } == 503)
+            let reply = try #require(held.withLock { $0 })
+            reply { .json(["done": true]) }
+            #expect(try await change == 200)
+        }
+    }
+
+    @Test func `who waits for a change in vain is told that it may happen`() async throws {
+        var limits = ControlLimits()
+        limits.change = .milliseconds(50)
+        let stuck = ControlRoute(.post, "/stuck") { _, _ in }
+        try await served([stuck], limits: limits) { server in
+            let late = try await blocking { try ControlClient(path: server.address).post("/stuck") }
+            #expect(late.status == 503 && String(decoding: late.body, as: UTF8.self).contains("It may still do"))
         }
     }
 

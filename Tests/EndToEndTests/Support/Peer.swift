@@ -130,15 +130,15 @@ final class Peer: Sendable {
     private static func endpoint(_ storage: sockaddr_in6) -> Endpoint {
         withUnsafeBytes(of: storage) { bytes in
             if CInt(storage.sin6_family) == AF_INET {
-                let address = bytes.load(as: sockaddr_in.self)
+                let address = bytes.loadUnaligned(as: sockaddr_in.self)
                 return Endpoint(
                     address: IPAddress(ipv4: UInt32(bigEndian: address.sin_addr.s_addr)),
                     port: UInt16(bigEndian: address.sin_port))
             }
             return Endpoint(
                 address: IPAddress(
-                    high: UInt64(bigEndian: bytes.load(fromByteOffset: 8, as: UInt64.self)),
-                    low: UInt64(bigEndian: bytes.load(fromByteOffset: 16, as: UInt64.self))),
+                    high: UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)),
+                    low: UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 16, as: UInt64.self))),
                 port: UInt16(bigEndian: storage.sin6_port), scope: storage.sin6_scope_id)
         }
     }
