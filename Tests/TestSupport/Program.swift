@@ -73,6 +73,12 @@ public final class Program: Sendable {
         }
     }
 
+    /// How many bytes it has said so far.
+    public var saidBytes: Int {
+        var state = stat()
+        return fstat(output, &state) == 0 ? Int(state.st_size) : 0
+    }
+
     /// The lines of it that contain `words`.
     public func lines(with words: String) -> [String] {
         said.split(whereSeparator: \.isNewline).map(String.init).filter { $0.contains(words) }
