@@ -8,7 +8,7 @@ import Testing
 
 private let isRoot = getuid() == 0
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(3)))
 struct AdmissionTests {
     let scratch: Scratch
 

@@ -68,12 +68,12 @@ struct RawClient {
     private let text = Text()
 
     /// Connects to a Unix socket. What comes back is nil when the server has not closed within `limit`.
-    init(_ path: String, limit: TimeAmount = .seconds(30)) async throws {
+    init(_ path: String, limit: TimeAmount = .seconds(60)) async throws {
         try await self.init(to: SocketAddress(unixDomainSocketPath: path), limit: limit)
     }
 
     /// Connects. What comes back is nil when the server has not closed within `limit`.
-    init(to address: SocketAddress, limit: TimeAmount = .seconds(30)) async throws {
+    init(to address: SocketAddress, limit: TimeAmount = .seconds(60)) async throws {
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let received = loop.makePromise(of: String?.self)
         let text = text

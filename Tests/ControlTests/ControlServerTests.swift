@@ -7,7 +7,7 @@ import Testing
 
 @testable import Control
 
-@Suite(.timeLimit(.minutes(2)))
+@Suite(.timeLimit(.minutes(3)))
 struct ControlServerTests {
     let scratch: Scratch
 

@@ -6,7 +6,7 @@ import Testing
 
 @testable import Control
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(3)))
 struct EventStreamTests {
     let scratch: Scratch
     let source = FakeSource()

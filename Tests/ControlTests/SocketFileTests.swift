@@ -5,7 +5,7 @@ import Testing
 
 @testable import Control
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(3)))
 struct SocketFileTests {
     let scratch: Scratch
 
@@ -92,7 +92,7 @@ struct SocketFileTests {
     }
 }
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(3)))
 struct ControlClientTests {
     let scratch: Scratch
 
