@@ -5,7 +5,7 @@
 //   2. a shared association waits for its peer to open flows, one in plain mode gets its one flow's socket at once;
 //   3. an association beside an older one at the same address takes its place, with its flow.
 
-public import DTLS
+import DTLS
 import Wire
 
 extension ServerGroup {

@@ -48,7 +48,7 @@ struct TunnelWarnings {
             return summary.problem ?? (summary.state == .down ? "no association is established" : nil)
         }
         let time = Figures.duration(now.timeIntervalSince(refusal.since))
-        return "the peer has refused the service '\(tunnel.service ?? summary.name)' for \(time): \(refusal.message)"
+        return "the peer has refused the service '\(tunnel.service)' for \(time): \(refusal.message)"
     }
 
     private static func warning(of certificate: CertificateStatus, now: Date) -> Warning? {
