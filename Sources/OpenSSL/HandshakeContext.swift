@@ -5,6 +5,8 @@
 // renegotiation, no compression, AEAD suites only, no session cache.
 
 internal import COpenSSL
+internal import DTLS
+internal import Synchronization
 public import Wire
 
 /// The shared half of handshakes.
@@ -63,6 +65,7 @@ public final class HandshakeContext: @unchecked Sendable {
     let protocolList: [UInt8]
     /// The heartbeat extension's one byte, where libssl reads it for each hello.
     private let heartbeatByte = UnsafeMutablePointer<UInt8>.allocate(capacity: 1)
+    private let lastPeer = Mutex(PeerIdentity())
 
     /// Makes a context; throws where OpenSSL does not accept a key, a certificate or the cipher list.
     public init(_ role: Role, _ options: Options) throws(OpenSSLError) {
@@ -91,6 +94,15 @@ public final class HandshakeContext: @unchecked Sendable {
 
     /// The cipher suites on offer by OpenSSL's names, the most wanted first.
     public var cipherSuites: [String] { unsafe Self.suites(pointer).map(\.name) }
+
+    /// The same identity, in the memory of the last peer's where they are equal: thousands of associations of a tunnel may
+    /// be one peer's.
+    func shared(_ peer: PeerIdentity) -> PeerIdentity {
+        lastPeer.withLock { last in
+            if last != peer { last = peer }
+            return last
+        }
+    }
 
     /// Bytes of the longest handshake message that is taken: enough for chains of large RSA keys. OpenSSL keeps that much
     /// for each stranger who begins a handshake.

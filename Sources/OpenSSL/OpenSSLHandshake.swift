@@ -261,7 +261,7 @@ public final class OpenSSLHandshake: HandshakeEngine {
             HandshakeResult(
                 protection: protection, nextSequence: transport.nextSequence[1],
                 receivedSequences: authenticSequences(protection), finalFlight: finalFlight,
-                peer: unsafe PeerIdentity(of: ssl), cipherSuite: suite.name, isResumed: isResumed,
+                peer: unsafe context.shared(PeerIdentity(of: ssl)), cipherSuite: suite.name, isResumed: isResumed,
                 peerHeartbeatMode: peerHeartbeatMode, applicationProtocol: unsafe applicationProtocol(ssl),
                 serverName: unsafe context.role == .client ? requestedName : serverName(ssl)))
     }

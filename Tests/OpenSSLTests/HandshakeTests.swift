@@ -29,6 +29,24 @@ import Wire
         expectData(pair)
     }
 
+    @Test func `associations with one peer share what is known of it`() throws {
+        let contexts = try (
+            HandshakeContext(.client, pki.clientOptions), HandshakeContext(.server, pki.serverOptions)
+        )
+        func place(_ bytes: [UInt8]) -> UInt { bytes.withUnsafeBufferPointer { UInt(bitPattern: $0.baseAddress) } }
+        let results = try (0..<2).map { _ in
+            var pair = try TestPair(contexts.0, contexts.1)
+            pair.run()
+            return try (#require(pair.client.result?.peer), #require(pair.server.result?.peer))
+        }
+        for (first, second) in [(results[0].0, results[1].0), (results[0].1, results[1].1)] {
+            #expect(first == second)
+            let hashes = try (#require(first.publicKeyHash), #require(second.publicKeyHash))
+            #expect(place(hashes.0) == place(hashes.1))
+        }
+        #expect(results[0].0 != results[0].1)
+    }
+
     @Test func `the numbers handed over are those after the ones on the wire`() throws {
         var pair = try TestPair(pki.clientOptions, pki.serverOptions)
         pair.run()
