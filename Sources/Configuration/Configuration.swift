@@ -39,16 +39,18 @@ public struct Configuration: Equatable, Sendable {
     public static func parse(
         sources: [ConfigurationSource]
     ) -> (configuration: Configuration?, diagnostics: [Diagnostic]) {
-        parse(sources: sources, isPartial: false)
+        let (configuration, isGood, diagnostics) = read(sources: sources, isPartial: false)
+        return (isGood ? configuration : nil, diagnostics)
     }
 
-    /// The same; with `isPartial`, more files belong to the configuration but could not be read.
-    static func parse(
+    /// The same, with what could be understood where there are errors; with `isPartial`, more files belong to the
+    /// configuration but could not be read.
+    static func read(
         sources: [ConfigurationSource], isPartial: Bool
-    ) -> (configuration: Configuration?, diagnostics: [Diagnostic]) {
+    ) -> (configuration: Configuration, isGood: Bool, diagnostics: [Diagnostic]) {
         let log = DiagnosticLog()
         log.isPartial = isPartial
         let configuration = ConfigurationReader(sources, log: log).read()
-        return (log.hasErrors ? nil : configuration, log.sorted(files: sources.map(\.name)))
+        return (configuration, !log.hasErrors, log.sorted(files: sources.map(\.name)))
     }
 }

@@ -6,6 +6,14 @@ public enum ConfigurationLoader {
     /// file that cannot be read included; the configuration is nil when one of them is an error. Files that the
     /// configuration names (keys, certificates) are not looked at.
     public static func load(path: String) -> (configuration: Configuration?, diagnostics: [Diagnostic]) {
+        let (configuration, isGood, diagnostics) = read(path: path)
+        return (isGood ? configuration : nil, diagnostics)
+    }
+
+    /// The same; what could be understood of a configuration with errors is there too, for whoever looks for more of them.
+    public static func read(
+        path: String
+    ) -> (configuration: Configuration, isGood: Bool, diagnostics: [Diagnostic]) {
         var sources: [ConfigurationSource] = []
         var failures: [Diagnostic] = []
         do {
@@ -17,10 +25,10 @@ public enum ConfigurationLoader {
                 }
             }
         } catch {
-            return (nil, [Diagnostic(.error, error.message, at: SourceLocation(file: path))])
+            return (Configuration(), false, [Diagnostic(.error, error.message, at: SourceLocation(file: path))])
         }
-        let (configuration, diagnostics) = Configuration.parse(sources: sources, isPartial: !failures.isEmpty)
-        return (failures.isEmpty ? configuration : nil, failures + diagnostics)
+        let (configuration, isGood, diagnostics) = Configuration.read(sources: sources, isPartial: !failures.isEmpty)
+        return (configuration, isGood && failures.isEmpty, failures + diagnostics)
     }
 
     private static func files(at path: String) throws(ConfigurationFileError) -> [String] {

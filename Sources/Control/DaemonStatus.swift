@@ -24,7 +24,7 @@ public struct DaemonStatus: Codable, Sendable, Equatable {
         public var protocols: [String] = []
         /// Their cipher suites, each once.
         public var ciphers: [String] = []
-        /// How many peers there are, by established associations.
+        /// How many associations with peers are established; a peer may have several.
         public var peers = 0
         /// Who they have proven to be, each once, sorted; at most `longestIdentityList`.
         public var peerIdentities: [String] = []

@@ -6,7 +6,7 @@ extension StatusPage {
     static let script = #"""
 
         "use strict";
-        const every = 2000, patience = 5000, span = 300000, pageSize = 100, soon = 21;
+        const every = 2000, patience = 5000, span = 300000, pageSize = 100, soon = 21, mostNames = 8;
         const view = { start: "", after: "", next: "", last: 0, failures: 0, timer: 0, running: false, again: false,
           all: { time: 0 }, tunnels: new Map(), peers: new Map() };
         const byId = (id) => document.getElementById(id);
@@ -273,7 +273,9 @@ extension StatusPage {
           say(parts.how, secure ? "Encrypted by " + summary.protocols.join(", ") + " with " + summary.ciphers.join(", ")
             + " to " : none[tunnel.state]);
           const names = secure ? [...summary.peer_identities] : [];
-          const others = secure ? summary.peers - names.length : 0;
+          // A peer may have several associations; a list that is not full names them all.
+          const whole = names.length > 0 && names.length < mostNames;
+          const others = secure && !whole ? summary.peers - names.length : 0;
           sync(parts.whom, names.map((text, index) => ({ text, comma: index > 0 })), (one) => one.comma + one.text,
             (one) => element("span", "", one.comma ? ", " : "", name(one.text)), () => {});
           const rest = names.length ? " and " + plural(others, "other") : plural(others, "peer");

@@ -8,10 +8,20 @@ public enum ConfigurationCheck {
     ///
     /// - Returns: everything that is wrong or doubtful, and the configuration if it can be run.
     public static func run(path: String) -> (configuration: Configuration?, diagnostics: [Diagnostic]) {
-        let (configuration, diagnostics) = ConfigurationLoader.load(path: path)
+        let (configuration, diagnostics) = load(path: path)
         guard let configuration else { return (nil, diagnostics) }
         var credentials = Credentials()
         let plans = credentials.plans(for: configuration)
         return (plans == nil ? nil : configuration, diagnostics + credentials.diagnostics)
+    }
+
+    /// Reads the config at `path`, for somebody who is going to read the files that it names; where it has mistakes, so that
+    /// this does not happen, theirs are told with them.
+    public static func load(path: String) -> (configuration: Configuration?, diagnostics: [Diagnostic]) {
+        let (configuration, isGood, diagnostics) = ConfigurationLoader.read(path: path)
+        guard !isGood else { return (configuration, diagnostics) }
+        var credentials = Credentials()
+        credentials.readFiles(of: configuration)
+        return (nil, diagnostics + credentials.diagnostics)
     }
 }

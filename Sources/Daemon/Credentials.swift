@@ -27,8 +27,7 @@ struct Credentials {
     /// Reads all that `configuration` names and makes a plan for each group of tunnels; nil where something is missing or
     /// wrong.
     mutating func plans(for configuration: Configuration) -> [GroupPlan]? {
-        for identity in configuration.identities { load(identity, usedBy: configuration.tunnels) }
-        for trust in configuration.trusts { load(trust) }
+        readFiles(of: configuration)
         guard !diagnostics.contains(where: { $0.severity == .error }) else { return nil }
         var plans: [GroupPlan] = []
         for group in configuration.groups {
@@ -37,6 +36,12 @@ struct Credentials {
             plans.append(GroupPlan(tunnels: group.map { TunnelPlan(settings: $0, context: context) }))
         }
         return diagnostics.contains { $0.severity == .error } ? nil : plans
+    }
+
+    /// Reads all that `configuration` names.
+    mutating func readFiles(of configuration: Configuration) {
+        for identity in configuration.identities { load(identity, usedBy: configuration.tunnels) }
+        for trust in configuration.trusts { load(trust) }
     }
 
     private mutating func context(for tunnel: TunnelSettings) -> HandshakeContext? {

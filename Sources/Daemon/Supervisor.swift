@@ -125,7 +125,7 @@ public struct Supervisor {
             result.errors = [ConfigurationDiagnostic(severity: "error", message: "there is no file to read again")]
             return result
         }
-        var (configuration, diagnostics) = ConfigurationLoader.load(path: path)
+        var (configuration, diagnostics) = ConfigurationCheck.load(path: path)
         var plans: [GroupPlan]?
         if let configuration {
             var credentials = Credentials(keyLog: keyLog)

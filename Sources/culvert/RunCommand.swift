@@ -12,7 +12,7 @@ struct RunCommand: ParsableCommand {
     @OptionGroup var options: ConfigOption
 
     func run() throws {
-        let (configuration, diagnostics) = ConfigurationLoader.load(path: options.config)
+        let (configuration, diagnostics) = ConfigurationCheck.load(path: options.config)
         for diagnostic in diagnostics { printError("\(diagnostic)") }
         guard let configuration else { throw ExitCode(1) }
         do {

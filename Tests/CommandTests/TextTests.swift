@@ -236,6 +236,16 @@ func words(_ lines: [StyledLine], _ style: TextStyle) -> String {
         }
     }
 
+    @Test func `a peer with several associations is one peer`() {
+        let report = report { facts in
+            facts.status.tunnels[0].peers = 2
+            facts.status.tunnels[1].peers = 500
+        }
+        let text = words(report.lines(pipe), pipe)
+        #expect(text.contains(", peer DNS:collector.example.net, shared\n"), "\(text)")
+        #expect(text.contains(", 2 peers CN=branch-7, CN=branch-9\n"), "\(text)")
+    }
+
     @Test func `many peers are counted, and some are named`() {
         let report = report { facts in
             facts.status.tunnels[1].peers = 1_200

@@ -32,7 +32,7 @@ enum BusyDaemon {
         }
         status.tunnels[0].protocols = ["DTLS 1.2"]
         status.tunnels[0].ciphers = ["ECDHE-ECDSA-AES128-GCM-SHA256"]
-        status.tunnels[0].peers = 1
+        status.tunnels[0].peers = 2
         status.tunnels[0].peerIdentities = ["DNS:collector.example.net"]
         status.tunnels[1].protocols = ["DTLS 1.2"]
         status.tunnels[1].ciphers = ["ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305"]

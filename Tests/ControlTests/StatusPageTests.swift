@@ -69,6 +69,7 @@ private let browserIsInstalled = Program.isInstalled("chromium")
             "198.51.100.23:40112", "[2001:db8:4:12::9]:50001", "1,327 usable", "no heartbeat", "client, shared mode",
             "culvert 1.0.0, OpenSSL 3.0.22, up for 3 d 4 h, 2 workers", "live, every 2 s",
         ] { #expect(browser.text.contains(text), "\(text)") }
+        #expect(!browser.text.contains(" other"), "all peers are named, and those of several associations once")
         #expect(browser.document.matches(of: /<article/).count == 5)
         #expect(browser.document.matches(of: /<tr role="row"><td/).count == 5)
         // Curves of many points: the rates of a minute.

@@ -194,6 +194,27 @@ import TestSupport
         }
     }
 
+    @Test func `mistakes in the config do not hide those in the files that it names`() async throws {
+        let bench = try await Bench()
+        let path = try bench.directory.write(
+            """
+            [identity.default]
+            certificate = "\(bench.keys.path("client.crt"))"
+            private_key = "absent.key"
+            [trust.default]
+            ca = "absent-ca.crt"
+            \(Self.good.replacing("forward", with: "foward"))
+            """, "both.toml")
+        let (status, said) = try await verdict(bench, path)
+        #expect(status == 1)
+        for words in ["unknown key 'foward'", "has no 'forward'", "absent.key", "absent-ca.crt"] {
+            #expect(said.contains(words), "'\(words)' is missing:\n\(said)")
+        }
+        for line in said.split(separator: "\n") where line.contains("error: ") {
+            #expect(line.contains(#/both\.toml:[0-9]+:[0-9]+: error: /#), "no place: \(line)")
+        }
+    }
+
     @Test func `a config that is not there, and usage, have exit codes of their own`() async throws {
         let bench = try await Bench()
         for command in ["check", "run"] {

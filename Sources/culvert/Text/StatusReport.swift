@@ -69,18 +69,23 @@ struct StatusReport {
         }
         var facts = [StyledLine.Span(text: "encrypted: \(summary.protocols.joined(separator: " and "))", ink: .good)]
         facts += summary.ciphers.map { .init(text: $0, ink: .plain) }
-        var identities = summary.peerIdentities
-        let more = summary.peers - identities.count
-        if identities.isEmpty {
-            facts.append(.init(text: Figures.number(summary.peers, "peer"), ink: .plain))
-        } else {
-            let first = identities.removeFirst()
-            facts.append(.init(text: "\(summary.peers == 1 ? "peer" : "\(summary.peers) peers") \(first)", ink: .plain))
-            facts += identities.map { .init(text: $0, ink: .plain) }
-            if more > 0 { facts.append(.init(text: "\(more) more", ink: .faint)) }
-        }
+        facts += peers(of: summary)
         if summary.mode == .shared { facts.append(.init(text: "shared", ink: .plain)) }
         return facts
+    }
+
+    /// Whom it leads to. A peer may have several associations: where the list of peers is whole, they are as many as it names.
+    private static func peers(of summary: DaemonStatus.Summary) -> [StyledLine.Span] {
+        var identities = summary.peerIdentities
+        guard !identities.isEmpty else { return [.init(text: Figures.number(summary.peers, "peer"), ink: .plain)] }
+        let isWhole = identities.count < DaemonStatus.Summary.longestIdentityList
+        let count = isWhole ? identities.count : summary.peers
+        let more = count - identities.count
+        let first = identities.removeFirst()
+        var spans = [StyledLine.Span(text: "\(count == 1 ? "peer" : "\(count) peers") \(first)", ink: .plain)]
+        spans += identities.map { .init(text: $0, ink: .plain) }
+        if more > 0 { spans.append(.init(text: "\(more) more", ink: .faint)) }
+        return spans
     }
 
     /// One line where it fits, otherwise what is encrypted stands below the path.
