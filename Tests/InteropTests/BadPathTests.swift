@@ -16,16 +16,18 @@ private let patience = Duration.seconds(120)
 private let hang = Duration.seconds(4)
 private let repetition = Duration.milliseconds(300)
 
-/// gnutls-serv 3.7 looks at what comes while it waits for a connection, leaves what is no well-formed ClientHello where it is
-/// and looks again, for ever, saying each time that it is waiting. A late record of an attempt that has failed is enough.
-private struct Spinning: Error {
-    static func check(_ server: Program) throws {
-        if server.saidBytes > 1_000_000 { throw Spinning() }
-    }
+/// gnutls-serv 3.7 has one session at a time, and two ways not to come back from it. While it waits for a connection, it leaves
+/// what is no well-formed ClientHello where it is and looks again, for ever, saying each time that it is waiting; a late record
+/// of an attempt that has failed is enough. And where its last flight was lost so often that the client has given up, it stays
+/// in the session that only it has, and answers no other.
+private enum Stuck: Error {
+    case spinning
+    case inSession
 }
 
 /// A tunnel's way in, and the bad path that it leads to.
 private struct Way {
+    let tunnel: String
     let listen: UInt16
     let server: UInt16
     let path: Program
@@ -138,13 +140,14 @@ extension Tool {
             for attempt in 0..<(tool == .gnutls ? 2 : 1) {
                 let (server, listen) = (try FreePorts.next(), try FreePorts.next())
                 let path = try await badPath(to: server, seed: seed + 100 * attempt)
-                ways[seed, default: []].append(Way(listen: listen, server: server, path: path.program))
-                config += clientTunnel(.ecdsa, listen: listen, forward: path.port, name: "seed-\(seed)-\(attempt)")
+                let way = Way(tunnel: "seed-\(seed)-\(attempt)", listen: listen, server: server, path: path.program)
+                ways[seed, default: []].append(way)
+                config += clientTunnel(.ecdsa, listen: listen, forward: path.port, name: way.tunnel)
             }
         }
         let daemon = try await DaemonFixture(config)
         let outcomes = await results { [ways] seed in
-            try await Self.talk(tool, by: ways[seed] ?? [], keys, seed: seed)
+            try await Self.talk(tool, by: ways[seed] ?? [], daemon, keys, seed: seed)
         }
         #expect(outcomes.isEmpty, "\(outcomes.joined(separator: "\n"))\n\(daemon.log.suffix(3000))")
         #expect(try daemon.associations().allSatisfy { $0.authFailures == 0 })
@@ -153,15 +156,19 @@ extension Tool {
     }
 
     /// Sends each message until it comes back; a server that sends nothing back by itself is made to.
-    private static func talk(_ tool: Tool, by ways: [Way], _ keys: TestKeys, seed: Int) async throws -> String? {
+    private static func talk(
+        _ tool: Tool, by ways: [Way], _ daemon: DaemonFixture, _ keys: TestKeys, seed: Int
+    ) async throws -> String? {
         var received: [String] = []
         for (attempt, way) in ways.enumerated() {
+            let isReplaceable = attempt + 1 < ways.count
             let server = try await tool.server(
                 .ecdsa, port: way.server, keys: keys, extra: tool == .socat ? ["fork"] : [], application: "PIPE")
             do {
-                try await talk(to: server, tool, through: way.listen, seed: seed, &received)
+                try await talk(
+                    to: server, isReplaceable: isReplaceable, tool, by: way, daemon, seed: seed, &received)
                 break
-            } catch is Spinning where attempt + 1 < ways.count {
+            } catch is Stuck where isReplaceable {
                 server.end()
             }
         }
@@ -171,7 +178,8 @@ extension Tool {
     }
 
     private static func talk(
-        to server: Program, _ tool: Tool, through port: UInt16, seed: Int, _ received: inout [String]
+        to server: Program, isReplaceable: Bool, _ tool: Tool, by way: Way, _ daemon: DaemonFixture, seed: Int,
+        _ received: inout [String]
     ) async throws {
         var sender = try UDPEndpoint()
         for round in 1...rounds {
@@ -183,15 +191,16 @@ extension Tool {
                     while let (datagram, _) = sender.receive() {
                         received += String(decoding: datagram, as: UTF8.self).split(separator: "\n").map(String.init)
                     }
-                    try Spinning.check(server)
+                    if server.saidBytes > 1_000_000 { throw Stuck.spinning }
                     return received.contains(answer)
                 },
                 restart: {
+                    if isReplaceable, daemon.log.contains(" \(way.tunnel): handshake with ") { throw Stuck.inSession }
                     // Another sender is another flow, with an association of its own.
                     if tool == .socat, round == 1 { sender = try UDPEndpoint() }
                 }
             ) {
-                sender.send("\(text)\n", to: port)
+                sender.send("\(text)\n", to: way.listen)
                 if !tool.echoesHere, server.said.contains(text) { server.write("\(answer)\n") }
             }
         }
