@@ -6,7 +6,8 @@ extension StatusPage {
     static let script = #"""
 
         "use strict";
-        const every = 2000, patience = 5000, span = 300000, pageSize = 100, soon = 21, mostNames = 8;
+        const every = 2000, patience = 5000, span = 300000, pageSize = 100, soon = 21;
+        const mostNames = \#(DaemonStatus.Summary.longestIdentityList);
         const view = { start: "", after: "", next: "", last: 0, failures: 0, timer: 0, running: false, again: false,
           all: { time: 0 }, tunnels: new Map(), peers: new Map() };
         const byId = (id) => document.getElementById(id);

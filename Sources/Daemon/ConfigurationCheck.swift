@@ -15,8 +15,10 @@ public enum ConfigurationCheck {
         return (plans == nil ? nil : configuration, diagnostics + credentials.diagnostics)
     }
 
-    /// Reads the config at `path`, for somebody who is going to read the files that it names; where it has mistakes, so that
-    /// this does not happen, theirs are told with them.
+    /// Reads the config at `path`. The caller reads the files that it names next; only where the config has errors, so that it
+    /// will not come to that, they are read here, and the diagnostics tell of their mistakes too.
+    ///
+    /// - Returns: everything that is wrong or doubtful, and the configuration if it has no errors.
     public static func load(path: String) -> (configuration: Configuration?, diagnostics: [Diagnostic]) {
         let (configuration, isGood, diagnostics) = ConfigurationLoader.read(path: path)
         guard !isGood else { return (configuration, diagnostics) }

@@ -65,6 +65,7 @@ public final class HandshakeContext: @unchecked Sendable {
     let protocolList: [UInt8]
     /// The heartbeat extension's one byte, where libssl reads it for each hello.
     private let heartbeatByte = UnsafeMutablePointer<UInt8>.allocate(capacity: 1)
+    /// Who the peer of the last handshake was. See ``shared(_:)``.
     private let lastPeer = Mutex(PeerIdentity())
 
     /// Makes a context; throws where OpenSSL does not accept a key, a certificate or the cipher list.

@@ -25,7 +25,7 @@ public struct MemberTally: Sendable {
     /// Who their peers are: the first ``identityLimit`` of them.
     public var identities: [PeerIdentity] = []
 
-    /// The most peers that are told by name.
+    /// The most peers that are told by name; no fewer than the control API names, or its list would pass for a whole one.
     public static var identityLimit: Int { 8 }
 
     init(counters: TunnelCounters, refusal: ServiceRefusal? = nil) {
