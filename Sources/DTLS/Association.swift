@@ -88,8 +88,7 @@ public final class Association<Engine: HandshakeEngine> {
     /// anything.
     public var deadline: Instant? {
         if let handshake { return handshake.deadline }
-        guard let flight = finalFlight?.deadline else { return path?.deadline }
-        return path?.deadline.map { min($0, flight) } ?? flight
+        return .earlier(path?.deadline, finalFlight?.deadline)
     }
 
     /// Bytes that a sealed datagram is longer than its plaintext; 0 unless established.

@@ -16,7 +16,7 @@ public struct HeartbeatSettings: Equatable, Sendable {
     /// Whether the peer's requests are answered.
     public var answers: Bool
 
-    /// The defaults notice a dead peer within 24 seconds, and let an association live through 20 % of loss in each
+    /// The defaults notice a dead peer within 24.5 seconds, and let an association live through 20 % of loss in each
     /// direction for years: 28 requests and copies would have to fail in a row.
     public init(
         interval: Duration = .seconds(10), timeout: Duration = .seconds(2), retries: Int = 6, answers: Bool = true
@@ -121,7 +121,9 @@ struct HeartbeatMonitor {
     private let path: PathSettings
     private var heardAt: Instant
     private var request: Request?
-    private var unanswered = 0
+    private var unanswered: UInt32 = 0
+    /// How many ticks this end lets pass before it asks.
+    private var leisure: UInt8 = 0
     private var nextNumber: UInt64 = 0
     private var answerTokens = HeartbeatMonitor.answerBurst
     private var answersRefilledAt: Instant
@@ -147,9 +149,17 @@ struct HeartbeatMonitor {
     /// When ``handleTimeout(now:)`` has something to do; nil where the peer takes no requests.
     var deadline: Instant? {
         guard mayAsk else { return nil }
-        guard let request else { return heardAt + settings.interval }
-        return min(request.copyAt, request.givenUpAt)
+        if let request { return min(request.copyAt, request.givenUpAt) }
+        let tick = path.tick
+        let wait = path.silence + Int64(leisure) * tick + tick - 1
+        let (due, isBeyondTime) = heardAt.nanoseconds.addingReportingOverflow(wait)
+        return Instant(nanoseconds: isBeyondTime ? .max : due - due % tick)
     }
+
+    /// Draws anew how many ticks after the silence this end asks: less than ten, half a second at the defaults. Both ends heard
+    /// each other last in the same exchange, so without chance both would ask at the same moment. The end that draws the
+    /// smaller number asks, and its request is the sign of life that the other would have asked for.
+    mutating func drawLeisure(_ random: inout SplitMix64) { leisure = UInt8(random.next() % 10) }
 
     /// Notes that an authentic record came.
     mutating func heard(_ now: Instant) { heardAt = now }
@@ -239,7 +249,7 @@ struct HeartbeatMonitor {
             return .nothing
         }
         unanswered += 1
-        return unanswered > settings.retries ? .dead : ask(.liveness, now: now)
+        return Int(unanswered) > settings.retries ? .dead : ask(.liveness, now: now)
     }
 
     /// How long to wait for an answer before the first copy.

@@ -20,6 +20,13 @@ public struct Instant: Hashable, Comparable, Sendable {
         return Instant(nanoseconds: overflow ? .max : sum)
     }
 
+    /// The earlier of two instants that may not be there.
+    @inlinable
+    public static func earlier(_ left: Instant?, _ right: Instant?) -> Instant? {
+        guard let left, let right else { return left ?? right }
+        return min(left, right)
+    }
+
     /// How much later the left instant is; negative when it is earlier.
     @inlinable
     public static func - (left: Instant, right: Instant) -> Duration {

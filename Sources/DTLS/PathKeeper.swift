@@ -60,6 +60,7 @@ struct PathKeeper {
         self.overhead = Int32(overhead)
         random = SplitMix64(seed: seed)
         monitor = peerMode.map { HeartbeatMonitor(settings, peerMode: $0, now: now) }
+        monitor?.drawLeisure(&random)
         // A record can carry no more, and a probe that is cut down to what it can proves nothing.
         discovery = PathMTUDiscovery(
             settings, headers: headers, largest: HeartbeatMessage.maximumSize + overhead + headers,
@@ -82,9 +83,8 @@ struct PathKeeper {
 
     /// When ``handleTimeout(now:)`` has something to do.
     var deadline: Instant? {
-        guard let monitor else { return nil }
-        guard !monitor.isAsking, let probe = discovery.deadline else { return monitor.deadline }
-        return monitor.deadline.map { min($0, probe) }
+        guard let asking = monitor?.deadline else { return nil }
+        return monitor?.isAsking == true ? asking : .earlier(asking, discovery.deadline)
     }
 
     /// Notes that an authentic record came.
@@ -122,7 +122,7 @@ struct PathKeeper {
             guard monitor?.mayAnswer(now: now) == true,
                 let answer = HeartbeatMessage.bytes(.response, payload: payload, random: &random)
             else { return nil }
-            return [.send(answer, mayFragment: true)]
+            return [send(answer)]
         case .response:
             guard let outcome = monitor?.receive(response: payload, now: now), outcome != .nothing else { return nil }
             return follow(outcome, now: now)
@@ -145,6 +145,7 @@ struct PathKeeper {
         case .nothing:
             return probe(now: now)
         case .send(let purpose, let number):
+            if purpose == .liveness { monitor?.drawLeisure(&random) }
             return [request(purpose, number)]
         case .answered(let purpose, let roundTrip):
             var actions = roundTrip.map { [Action.roundTrip($0)] } ?? []
@@ -179,9 +180,9 @@ struct PathKeeper {
     /// Begins a probe, or what measures the round trip, if one is due and nothing else is in flight. A request for life that
     /// is due goes first: others on a dead path, lost one after the other, would put it off.
     private mutating func probe(now: Instant) -> [Action] {
-        guard let monitor, monitor.mayAsk, !monitor.isAsking else { return [] }
+        guard monitor?.mayAsk == true, monitor?.isAsking == false else { return [] }
         let purpose: HeartbeatMonitor.Purpose
-        if monitor.isSilent(now) {
+        if monitor?.isSilent(now) == true {
             purpose = .liveness
         } else if ping == .waiting {
             ping = .sent
@@ -191,21 +192,24 @@ struct PathKeeper {
         } else {
             return []
         }
-        guard case .send(_, let number)? = self.monitor?.ask(purpose, now: now) else { return [] }
+        guard case .send(_, let number)? = monitor?.ask(purpose, now: now) else { return [] }
         return [request(purpose, number)]
     }
 
     private mutating func request(_ purpose: HeartbeatMonitor.Purpose, _ number: UInt64) -> Action {
         let payload = HeartbeatMonitor.payload(number)
-        var size = 0
-        var mayFragment = true
-        if case .probe(let datagramSize) = purpose {
-            // Padding makes the datagram exactly as long as the size in question; the answer stays small.
-            size = datagramSize - Int(overhead)
-            mayFragment = false
+        guard case .probe(let datagramSize) = purpose else {
+            return send(HeartbeatMessage.bytes(.request, payload: payload.bytes, random: &random) ?? [])
         }
+        // Padding makes the datagram exactly as long as the size in question; the answer stays small.
+        let size = datagramSize - Int(overhead)
         let message = HeartbeatMessage.bytes(.request, payload: payload.bytes, size: size, random: &random) ?? []
-        return .send(message, mayFragment: mayFragment)
+        return .send(message, mayFragment: false)
+    }
+
+    /// What fits every path is not marked as an exception: a socket takes two system calls for one.
+    private func send(_ message: [UInt8]) -> Action {
+        .send(message, mayFragment: message.count + Int(overhead) + Int(headers) > discovery.minimum)
     }
 }
 
@@ -220,6 +224,12 @@ public final class PathSettings: Sendable {
     /// most 2 KiB, 2^28 keep an attacker's advantage negligible (RFC 9001 §B.1.1).
     public let recordLimit: UInt64
 
+    /// The heartbeat interval in nanoseconds: a Duration has 128 bits, and thousands of timers are set by this.
+    let silence: Int64
+    /// In nanoseconds: associations ask at multiples of this, a two-hundredth of the interval, so that the processor wakes up
+    /// once for many of them.
+    let tick: Int64
+
     /// Puts settings together.
     public init(
         heartbeat: HeartbeatSettings = HeartbeatSettings(), pathMTU: PathMTUSettings = PathMTUSettings(),
@@ -228,5 +238,7 @@ public final class PathSettings: Sendable {
         self.heartbeat = heartbeat
         self.pathMTU = pathMTU
         self.recordLimit = recordLimit
+        silence = min(max(heartbeat.interval.nanoseconds, 0), .max / 2)
+        tick = max(silence / 200, 1)
     }
 }

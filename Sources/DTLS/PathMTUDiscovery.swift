@@ -90,6 +90,9 @@ public struct PathMTUDiscovery: Sendable {
 
     private var settings: PathMTUSettings { path.pathMTU }
 
+    /// The size that each path carries, by the settings.
+    var minimum: Int { settings.minimum }
+
     /// When ``probe(now:)`` may have a size to try; nil where nothing is due by itself.
     var deadline: Instant? {
         guard state != .disabled, probing == nil else { return nil }

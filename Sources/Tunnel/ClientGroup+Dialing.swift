@@ -60,13 +60,19 @@ extension ClientGroup {
     /// Sends and tells what an association has to send and tell, and follows it to its next state.
     func serve(_ index: Int32, now: Instant) {
         let id = flows.id(index)
-        for association in [flows[index].association, flows[index].successor] {
-            if let association { serve(association, index, id, now: now) }
-        }
-        guard flows.index(of: id) != nil, let living = flows[index].association else { return }
-        if let deadline = living.deadline { arm(index, at: deadline) }
-        if let deadline = flows[index].successor?.deadline { arm(index, at: deadline) }
-        if let channel, channel.association === living, let deadline = channel.deadline { arm(index, at: deadline) }
+        let (association, successor) = (flows[index].association, flows[index].successor)
+        if let association { serve(association, index, id, now: now) }
+        if let successor { serve(successor, index, id, now: now) }
+        guard flows.index(of: id) != nil, let deadline = deadline(of: index) else { return }
+        arm(index, at: deadline)
+    }
+
+    /// When something is due for a flow's associations; nil where it has none.
+    func deadline(of index: Int32) -> Instant? {
+        guard let association = flows[index].association else { return nil }
+        let associations = Instant.earlier(association.deadline, flows[index].successor?.deadline)
+        guard let channel, channel.association === association else { return associations }
+        return .earlier(associations, channel.deadline)
     }
 
     private func serve(_ association: Association<Engine>, _ index: Int32, _ id: FlowID, now: Instant) {

@@ -238,8 +238,14 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
             guard let index = flows.index(of: flow), flows[index].armed == deadline else { continue }
             flows[index].armed = nil
             if let association = flows[index].association {
-                for association in [association, flows[index].successor] {
-                    if let due = association?.deadline, now >= due { association?.handleTimeout(now: now) }
+                // Most have been put off since, by what the peer has sent.
+                if let due = self.deadline(of: index), now < due {
+                    arm(index, at: due)
+                    continue
+                }
+                if let due = association.deadline, now >= due { association.handleTimeout(now: now) }
+                if let successor = flows[index].successor, let due = successor.deadline, now >= due {
+                    successor.handleTimeout(now: now)
                 }
                 if let channel, channel.association === association { handleTimeout(of: channel, now: now) }
                 serve(index, now: now)

@@ -72,9 +72,10 @@ struct FlowTable<Key: Hashable, Content> {
 
     /// The entry's place, if it still lives.
     func index(of id: FlowID) -> Int32? {
-        guard id.index >= 0, Int(id.index) < entries.count else { return nil }
-        let entry = entries[Int(id.index)]
-        return entry.generation == id.generation && entry.isLiving ? id.index : nil
+        let index = Int(id.index)
+        guard entries.indices.contains(index), entries[index].generation == id.generation, entries[index].isLiving
+        else { return nil }
+        return id.index
     }
 
     /// The id of a living entry.

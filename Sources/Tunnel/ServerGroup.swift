@@ -194,9 +194,13 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
         while let (flow, deadline) = deadlines.popDue(now) {
             guard let index = flows.index(of: flow), flows[index].armed == deadline else { continue }
             flows[index].armed = nil
-            for association in [flows[index].association, flows[index].successor] {
-                if let due = association?.deadline, now >= due { association?.handleTimeout(now: now) }
+            // Most have been put off since, by what the peer has sent.
+            if let due = self.deadline(of: index), now < due {
+                arm(index, at: due)
+                continue
             }
+            handleTimeout(of: flows[index].association, now: now)
+            handleTimeout(of: flows[index].successor, now: now)
             if let channel = flows[index].channel {
                 channel.handleTimeout(now: now)
                 countIncomplete(channel)
@@ -412,34 +416,45 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
     /// Sends and tells what the associations at one address have to send and tell, and follows them to their next states.
     func serve(_ index: Int32, now: Instant) {
         let id = flows.id(index)
-        for association in [flows[index].association, flows[index].successor] {
-            guard let association, association.needsAttention || association.isHandshaking else { continue }
-            association.needsAttention = false
-            transmit(association, index)
-            while flows.index(of: id) != nil, let event = association.pollEvent() {
-                switch event {
-                case .established(let description): establish(index, association, description, now: now)
-                case .pathMTUChanged(let pathMTU, let before):
-                    tell(
-                        .pathMTUChanged(
-                            peer: peer(of: index), pathMTU, from: before, maximumDatagram: association.maximumDatagram),
-                        index)
-                case .roundTrip(let duration):
-                    members[Int(flows[index].member)].counters.roundTrips.add(duration)
-                case .pinged(let duration):
-                    pings.answer(id, PingAnswer(duration))
-                case .worn:
-                    // The client's end replaces them.
-                    break
-                case .ended(let end): finish(index, association, end, now: now)
-                }
+        let (association, successor) = (flows[index].association, flows[index].successor)
+        if let association { serve(association, index, id, now: now) }
+        if let successor { serve(successor, index, id, now: now) }
+        guard flows.index(of: id) != nil else { return }
+        if let deadline = deadline(of: index) { arm(index, at: deadline) }
+    }
+
+    private func serve(_ association: Association<Engine>, _ index: Int32, _ id: FlowID, now: Instant) {
+        guard association.needsAttention || association.isHandshaking else { return }
+        association.needsAttention = false
+        transmit(association, index)
+        while flows.index(of: id) != nil, let event = association.pollEvent() {
+            switch event {
+            case .established(let description): establish(index, association, description, now: now)
+            case .pathMTUChanged(let pathMTU, let before):
+                tell(
+                    .pathMTUChanged(
+                        peer: peer(of: index), pathMTU, from: before, maximumDatagram: association.maximumDatagram),
+                    index)
+            case .roundTrip(let duration):
+                members[Int(flows[index].member)].counters.roundTrips.add(duration)
+            case .pinged(let duration):
+                pings.answer(id, PingAnswer(duration))
+            case .worn:
+                // The client's end replaces them.
+                break
+            case .ended(let end): finish(index, association, end, now: now)
             }
         }
-        guard flows.index(of: id) != nil else { return }
-        let deadlines = [
-            flows[index].association?.deadline, flows[index].successor?.deadline, flows[index].channel?.deadline,
-        ].compactMap { $0 }
-        if let earliest = deadlines.min() { arm(index, at: earliest) }
+    }
+
+    private func handleTimeout(of association: Association<Engine>?, now: Instant) {
+        if let due = association?.deadline, now >= due { association?.handleTimeout(now: now) }
+    }
+
+    /// When something is due for what there is at one address.
+    private func deadline(of index: Int32) -> Instant? {
+        let associations = Instant.earlier(flows[index].association?.deadline, flows[index].successor?.deadline)
+        return .earlier(associations, flows[index].channel?.deadline)
     }
 
     // MARK: Counting and telling

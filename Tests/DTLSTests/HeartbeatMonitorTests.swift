@@ -74,6 +74,24 @@ private final class Watch {
         #expect(watch.sent.map(\.at) == [110])
     }
 
+    @Test func `it asks at ticks that all associations have in common, the first ones after the interval by chance`() {
+        var random = SplitMix64(seed: 1)
+        var late: Set<Int64> = []
+        for step in 0..<2000 {
+            let watch = Watch()
+            let heardAt = Double(step) * 0.0137
+            watch.monitor.heard(.at(heardAt))
+            watch.monitor.drawLeisure(&random)
+            let due = watch.monitor.deadline?.nanoseconds ?? 0
+            #expect(due % 50_000_000 == 0)
+            let first = (Instant.at(heardAt + 10).nanoseconds + 49_999_999) / 50_000_000
+            late.insert(due / 50_000_000 - first)
+            // A timer that fires does what it was set for.
+            #expect(watch.time(Double(due) / 1e9) != .nothing)
+        }
+        #expect(late == Set(0..<10))
+    }
+
     @Test func `an answer begins the silence anew, and requests have numbers of their own`() {
         let watch = Watch()
         var expected: [Double] = []
@@ -243,13 +261,13 @@ private final class Watch {
         let watch = Watch()
         watch.run(until: 10.25)
         #expect(watch.sent.count == 2)
-        #expect(watch.answer(0, at: 10.26) == .answered(.liveness, roundTrip: nil))
+        #expect(watch.answer(0, at: 10.3) == .answered(.liveness, roundTrip: nil))
         #expect(watch.monitor.statistics.lastRoundTrip == nil && watch.monitor.statistics.answered == 1)
-        #expect(watch.monitor.statistics.lastAnswer == .at(10.26))
-        watch.run(until: 20.26)
-        #expect(watch.answer(1, at: 20.46) == .answered(.liveness, roundTrip: .milliseconds(200)))
-        watch.run(until: 30.46)
-        #expect(watch.answer(2, at: 30.5) == .answered(.liveness, roundTrip: .milliseconds(40)))
+        #expect(watch.monitor.statistics.lastAnswer == .at(10.3))
+        watch.run(until: 20.3)
+        #expect(watch.answer(1, at: 20.5) == .answered(.liveness, roundTrip: .milliseconds(200)))
+        watch.run(until: 30.5)
+        #expect(watch.answer(2, at: 30.54) == .answered(.liveness, roundTrip: .milliseconds(40)))
         #expect(watch.monitor.statistics.lastRoundTrip == .milliseconds(40))
         #expect(watch.monitor.statistics.minimumRoundTrip == .milliseconds(40))
         #expect(watch.monitor.statistics.meanRoundTrip == .milliseconds(180))

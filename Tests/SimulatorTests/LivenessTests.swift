@@ -42,6 +42,20 @@ extension SimulatorKeys.Choice {
         cast.simulation.finish()
     }
 
+    @Test func `of two idle ends one asks at a time, now this one and now that`() throws {
+        let cast = try cast()
+        cast.establish()
+        cast.network.keepsHistory = false
+        cast.simulation.run(for: .seconds(3 * 3600))
+        let client = try #require(cast.client.tunnel.snapshots().page.first?.heartbeat)
+        let server = try #require(cast.server.tunnel.snapshots().page.first?.heartbeat)
+        let silences = 3 * 3600 / 10
+        #expect(Int(client.sent + server.sent) <= silences * 11 / 10, "\(client.sent) and \(server.sent)")
+        #expect(Int(min(client.sent, server.sent)) >= silences / 3, "\(client.sent) and \(server.sent)")
+        #expect(client.lost == 0 && server.lost == 0)
+        cast.simulation.finish()
+    }
+
     @Test(arguments: [0, 0.1, 0.3], [true, false])
     func `a dead path is noticed by both ends within 25 seconds, with one-way data or without`(
         loss: Double, hasData: Bool

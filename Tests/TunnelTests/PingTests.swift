@@ -91,7 +91,7 @@ private final class Subject {
         subject.run(until: 3)
         #expect(subject.told == [.lost] && subject.requests().isEmpty)
         // The next request, for life.
-        subject.run(until: 11.1)
+        subject.run(until: 11.6)
         let next = try #require(subject.requests().first)
         subject.answer(next)
         #expect(subject.told == [.lost])
@@ -102,23 +102,23 @@ private final class Subject {
 
     @Test func `a ping that waits behind a request for life is told its own time, or that the peer is silent`() throws {
         let subject = Subject()
-        subject.run(until: 10.1)
+        subject.run(until: 10.6)
         let request = try #require(subject.requests().first)
         #expect(subject.ping() == .sent && subject.requests().isEmpty)
-        subject.now = .at(10.2)
+        subject.now = .at(10.7)
         subject.answer(request)
         #expect(subject.told == [])
-        subject.now = .at(10.25)
+        subject.now = .at(10.75)
         subject.answer(try #require(subject.requests().first))
         #expect(subject.told == [.roundTrip(.milliseconds(50))])
 
-        subject.run(until: 20.5)
+        subject.run(until: 21.4)
         #expect(subject.ping() == .sent)
-        subject.run(until: 22.5)
+        subject.run(until: 23.4)
         #expect(subject.told.last == .lost && subject.told.count == 2)
         // The second wish while the peer is silent, and the association's end.
         #expect(subject.ping() == .sent)
-        subject.run(until: 24.5)
+        subject.run(until: 25.4)
         #expect(subject.told.count == 3)
         #expect(subject.ping() == .sent)
         #expect(subject.group.close(serial: subject.serial, now: subject.now))
