@@ -116,14 +116,14 @@ struct HeartbeatMonitor {
 
     /// What the peer said in its hello.
     let peerMode: HeartbeatMode
+    /// How many ticks this end lets pass after the interval before it asks.
+    private var jitter: UInt8 = 0
     private(set) var statistics = HeartbeatStatistics()
 
     private let path: PathSettings
     private var heardAt: Instant
     private var request: Request?
-    private var unanswered: UInt32 = 0
-    /// How many ticks this end lets pass before it asks.
-    private var leisure: UInt8 = 0
+    private var unanswered = 0
     private var nextNumber: UInt64 = 0
     private var answerTokens = HeartbeatMonitor.answerBurst
     private var answersRefilledAt: Instant
@@ -151,15 +151,15 @@ struct HeartbeatMonitor {
         guard mayAsk else { return nil }
         if let request { return min(request.copyAt, request.givenUpAt) }
         let tick = path.tick
-        let wait = path.silence + Int64(leisure) * tick + tick - 1
+        let wait = path.silence + Int64(jitter) * tick + tick - 1
         let (due, isBeyondTime) = heardAt.nanoseconds.addingReportingOverflow(wait)
         return Instant(nanoseconds: isBeyondTime ? .max : due - due % tick)
     }
 
-    /// Draws anew how many ticks after the silence this end asks: less than ten, half a second at the defaults. Both ends heard
-    /// each other last in the same exchange, so without chance both would ask at the same moment. The end that draws the
-    /// smaller number asks, and its request is the sign of life that the other would have asked for.
-    mutating func drawLeisure(_ random: inout SplitMix64) { leisure = UInt8(random.next() % 10) }
+    /// Draws anew how many ticks after the interval this end asks: less than ten, half a second at the defaults. Both ends heard
+    /// each other last in the same exchange, so without jitter both would ask at the same moment (compare RFC 5880 §6.8.7). The
+    /// end that draws the smaller number asks, and its request is the sign of life that the other would have asked for.
+    mutating func drawJitter(_ random: inout SplitMix64) { jitter = UInt8(random.next() % 10) }
 
     /// Notes that an authentic record came.
     mutating func heard(_ now: Instant) { heardAt = now }
@@ -249,7 +249,7 @@ struct HeartbeatMonitor {
             return .nothing
         }
         unanswered += 1
-        return Int(unanswered) > settings.retries ? .dead : ask(.liveness, now: now)
+        return unanswered > settings.retries ? .dead : ask(.liveness, now: now)
     }
 
     /// How long to wait for an answer before the first copy.

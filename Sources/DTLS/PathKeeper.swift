@@ -60,7 +60,7 @@ struct PathKeeper {
         self.overhead = Int32(overhead)
         random = SplitMix64(seed: seed)
         monitor = peerMode.map { HeartbeatMonitor(settings, peerMode: $0, now: now) }
-        monitor?.drawLeisure(&random)
+        monitor?.drawJitter(&random)
         // A record can carry no more, and a probe that is cut down to what it can proves nothing.
         discovery = PathMTUDiscovery(
             settings, headers: headers, largest: HeartbeatMessage.maximumSize + overhead + headers,
@@ -145,7 +145,6 @@ struct PathKeeper {
         case .nothing:
             return probe(now: now)
         case .send(let purpose, let number):
-            if purpose == .liveness { monitor?.drawLeisure(&random) }
             return [request(purpose, number)]
         case .answered(let purpose, let roundTrip):
             var actions = roundTrip.map { [Action.roundTrip($0)] } ?? []
@@ -197,6 +196,7 @@ struct PathKeeper {
     }
 
     private mutating func request(_ purpose: HeartbeatMonitor.Purpose, _ number: UInt64) -> Action {
+        if purpose == .liveness { monitor?.drawJitter(&random) }
         let payload = HeartbeatMonitor.payload(number)
         guard case .probe(let datagramSize) = purpose else {
             return send(HeartbeatMessage.bytes(.request, payload: payload.bytes, random: &random) ?? [])
@@ -226,7 +226,7 @@ public final class PathSettings: Sendable {
 
     /// The heartbeat interval in nanoseconds: a Duration has 128 bits, and thousands of timers are set by this.
     let silence: Int64
-    /// In nanoseconds: associations ask at multiples of this, a two-hundredth of the interval, so that the processor wakes up
+    /// Associations ask at multiples of this, a two-hundredth of the interval, in nanoseconds, so that the processor wakes up
     /// once for many of them.
     let tick: Int64
 

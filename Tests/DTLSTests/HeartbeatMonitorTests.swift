@@ -81,7 +81,7 @@ private final class Watch {
             let watch = Watch()
             let heardAt = Double(step) * 0.0137
             watch.monitor.heard(.at(heardAt))
-            watch.monitor.drawLeisure(&random)
+            watch.monitor.drawJitter(&random)
             let due = watch.monitor.deadline?.nanoseconds ?? 0
             #expect(due % 50_000_000 == 0)
             let first = (Instant.at(heardAt + 10).nanoseconds + 49_999_999) / 50_000_000

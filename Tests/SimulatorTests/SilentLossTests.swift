@@ -42,8 +42,8 @@ private struct IdlePair {
         now = now + delay + delay
         _ = first.receive(response: HeartbeatMonitor.payload(0).bytes, now: now)
         _ = second.receive(response: HeartbeatMonitor.payload(0).bytes, now: now)
-        first.drawLeisure(&random)
-        second.drawLeisure(&random)
+        first.drawJitter(&random)
+        second.drawJitter(&random)
     }
 
     /// Lets time pass, until an end gives up.
@@ -85,7 +85,7 @@ private struct IdlePair {
     private mutating func follow(_ outcome: HeartbeatMonitor.Outcome, isFirst: Bool) {
         switch outcome {
         case .send(_, let number):
-            if isFirst { first.drawLeisure(&random) } else { second.drawLeisure(&random) }
+            if isFirst { first.drawJitter(&random) } else { second.drawJitter(&random) }
             send(toFirst: !isFirst, isRequest: true, number)
         case .dead: if isFirst { firstGaveUp = now } else { secondGaveUp = now }
         case .nothing, .answered, .lost: break
