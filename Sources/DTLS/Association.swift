@@ -156,8 +156,9 @@ public final class Association<Engine: HandshakeEngine> {
         }
     }
 
-    /// Does what is due at ``deadline``.
+    /// Does what is due at ``deadline``; before it, nothing.
     public func handleTimeout(now: Instant) {
+        guard let deadline, now >= deadline else { return }
         if let progress = handshake?.handleTimeout(now: now) {
             proceed(progress, now: now)
             return

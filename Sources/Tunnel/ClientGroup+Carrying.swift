@@ -84,11 +84,6 @@ extension ClientGroup {
         }
     }
 
-    func handleTimeout(of channel: SharedChannel<Engine>, now: Instant) {
-        if let due = channel.deadline, now >= due { channel.handleTimeout(now: now) }
-        countIncomplete(channel)
-    }
-
     // MARK: To the peer
 
     func carry(_ datagram: borrowing RawSpan, _ index: Int32, by channel: SharedChannel<Engine>, now: Instant) {
@@ -226,7 +221,7 @@ extension ClientGroup {
         tell(.serviceRefused(members[member].settings.service, reason), index)
     }
 
-    private func countIncomplete(_ channel: SharedChannel<Engine>) {
+    func countIncomplete(_ channel: SharedChannel<Engine>) {
         for wireID in channel.takeIncomplete() {
             if let index = channel.place(of: wireID) {
                 countDrop(.reassembly, 1, index)

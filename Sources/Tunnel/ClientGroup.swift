@@ -243,11 +243,12 @@ public final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> 
                     arm(index, at: due)
                     continue
                 }
-                if let due = association.deadline, now >= due { association.handleTimeout(now: now) }
-                if let successor = flows[index].successor, let due = successor.deadline, now >= due {
-                    successor.handleTimeout(now: now)
+                association.handleTimeout(now: now)
+                flows[index].successor?.handleTimeout(now: now)
+                if let channel, channel.association === association {
+                    channel.handleTimeout(now: now)
+                    countIncomplete(channel)
                 }
-                if let channel, channel.association === association { handleTimeout(of: channel, now: now) }
                 serve(index, now: now)
             } else if flows[index].state == .waiting, let retryAt = flows[index].retryAt {
                 if now >= retryAt { connect(index, now: now) } else { arm(index, at: retryAt) }

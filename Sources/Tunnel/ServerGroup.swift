@@ -199,8 +199,8 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
                 arm(index, at: due)
                 continue
             }
-            handleTimeout(of: flows[index].association, now: now)
-            handleTimeout(of: flows[index].successor, now: now)
+            flows[index].association?.handleTimeout(now: now)
+            flows[index].successor?.handleTimeout(now: now)
             if let channel = flows[index].channel {
                 channel.handleTimeout(now: now)
                 countIncomplete(channel)
@@ -445,10 +445,6 @@ public final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthenticati
             case .ended(let end): finish(index, association, end, now: now)
             }
         }
-    }
-
-    private func handleTimeout(of association: Association<Engine>?, now: Instant) {
-        if let due = association?.deadline, now >= due { association?.handleTimeout(now: now) }
     }
 
     /// When something is due for what there is at one address.
