@@ -23,7 +23,7 @@ let package = Package(
         .executable(name: "culvert-bench", targets: ["culvert-bench"]),
         .library(
             name: "Fuzzed", type: .static,
-            targets: ["Wire", "DTLS", "Tunnel", "Configuration", "Control", "FuzzSupport"]),
+            targets: ["Wire", "Settings", "DTLS", "Tunnel", "Configuration", "Control", "FuzzSupport"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -39,17 +39,18 @@ let package = Package(
 
         .target(name: "Wire", swiftSettings: lifetimes),
         .target(name: "Impairment", swiftSettings: strict),
-        .target(name: "DTLS", dependencies: ["Wire"], swiftSettings: strict),
+        .target(name: "Settings", dependencies: ["Wire"], swiftSettings: strict),
+        .target(name: "DTLS", dependencies: ["Wire", "Settings"], swiftSettings: strict),
         .target(name: "OpenSSL", dependencies: ["COpenSSL", "Wire", "DTLS"], swiftSettings: lifetimes),
         .target(
             name: "Tunnel",
             dependencies: [
-                "Wire", "DTLS", .product(name: "HeapModule", package: "swift-collections"),
+                "Wire", "Settings", "DTLS", .product(name: "HeapModule", package: "swift-collections"),
                 .product(name: "DequeModule", package: "swift-collections"),
             ],
             swiftSettings: strict),
         .target(name: "LinuxIO", dependencies: ["CLinux", "Wire"], swiftSettings: lifetimes),
-        .target(name: "Configuration", dependencies: ["CTOML", "Wire"], swiftSettings: strict),
+        .target(name: "Configuration", dependencies: ["CTOML", "Wire", "Settings"], swiftSettings: strict),
         .target(
             name: "Control",
             dependencies: [
@@ -61,7 +62,7 @@ let package = Package(
         .target(
             name: "Daemon",
             dependencies: [
-                "Wire", "DTLS", "OpenSSL", "Tunnel", "LinuxIO", "Configuration", "Control",
+                "Wire", "Settings", "DTLS", "OpenSSL", "Tunnel", "LinuxIO", "Configuration", "Control",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),
@@ -94,11 +95,11 @@ let package = Package(
             path: "Tests/FuzzSupport"),
         .target(name: "TestSupport", dependencies: ["Wire"], path: "Tests/TestSupport"),
         .testTarget(name: "WireTests", dependencies: ["Wire"]),
-        .testTarget(name: "DTLSTests", dependencies: ["Wire", "DTLS"]),
-        .testTarget(name: "TunnelTests", dependencies: ["Wire", "DTLS", "Tunnel"]),
+        .testTarget(name: "DTLSTests", dependencies: ["Wire", "Settings", "DTLS"]),
+        .testTarget(name: "TunnelTests", dependencies: ["Wire", "Settings", "DTLS", "Tunnel"]),
         .testTarget(name: "ImpairmentTests", dependencies: ["Impairment"]),
         .testTarget(name: "LinuxIOTests", dependencies: ["LinuxIO", "Wire", "TestSupport"]),
-        .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Wire"]),
+        .testTarget(name: "ConfigurationTests", dependencies: ["Configuration", "Settings", "Wire"]),
         .testTarget(name: "OpenSSLTests", dependencies: ["OpenSSL", "DTLS", "Wire", "CVirtualTime"]),
         .testTarget(
             name: "ControlTests",
@@ -109,12 +110,13 @@ let package = Package(
         .testTarget(
             name: "DaemonTests",
             dependencies: [
-                "Daemon", "Control", "Configuration", "LinuxIO", "OpenSSL", "Tunnel", "DTLS", "Wire", "TestSupport",
+                "Daemon", "Control", "Configuration", "LinuxIO", "OpenSSL", "Tunnel", "DTLS", "Settings", "Wire",
+                "TestSupport",
                 .product(name: "Logging", package: "swift-log"),
             ]),
         .testTarget(
             name: "SimulatorTests",
-            dependencies: ["Wire", "DTLS", "OpenSSL", "Tunnel", "Impairment", "CVirtualTime"]),
+            dependencies: ["Wire", "Settings", "DTLS", "OpenSSL", "Tunnel", "Impairment", "CVirtualTime"]),
         .testTarget(name: "KeysCommandTests", dependencies: ["culvert"]),
         .testTarget(name: "CommandTests", dependencies: ["culvert", "Control", "TestSupport"]),
         .testTarget(name: "ImpairTests", dependencies: ["culvert-impair", "LinuxIO", "Wire"]),

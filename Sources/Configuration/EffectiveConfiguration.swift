@@ -2,6 +2,7 @@
 // configuration: it names the files that hold them. The same description is printed as TOML, which reads back to the same settings,
 // and as JSON, and tells what a reload changes.
 
+import Settings
 import Wire
 
 /// A configuration as sections of keys and values.
@@ -171,19 +172,19 @@ extension TunnelSettings {
         }
         table.add("require_extended_master_secret", requireExtendedMasterSecret)
         table.add("ciphers", ciphers)
-        table.add("allow_from", allowFrom.map(\.description))
-        table.add("allow_peers", allowPeers.map(\.description))
-        table.add("flow_timeout", flowTimeout)
-        table.add("max_flows", maxFlows)
-        table.add("max_associations", maxAssociations)
-        if role == .server { table.add("max_handshakes", maxHandshakes) }
+        table.add("allow_from", access.sources.map(\.description))
+        table.add("allow_peers", access.peers.map(\.description))
+        table.add("flow_timeout", limits.flowTimeout)
+        table.add("max_flows", limits.maximumFlows)
+        table.add("max_associations", limits.maximumAssociations)
+        if role == .server { table.add("max_handshakes", limits.maximumHandshakes) }
         table.add("oversize", oversize.rawValue)
         table.add("log_level", logLevel?.rawValue)
         var heartbeats = Table()
         heartbeats.add("interval", heartbeat.interval)
         heartbeats.add("timeout", heartbeat.timeout)
         heartbeats.add("retries", heartbeat.retries)
-        heartbeats.add("answer", heartbeat.answer)
+        heartbeats.add("answer", heartbeat.answers)
         var sizes = Table()
         sizes.add("discover", mtu.discover)
         sizes.add("minimum", mtu.minimum)

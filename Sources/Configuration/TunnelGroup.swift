@@ -1,6 +1,7 @@
 // Which tunnels share what. One DTLS endpoint serves a group: at a server's end all tunnels on one listen address, which
 // are its services; at a client's end all tunnels to one peer whose association could be one and the same.
 
+import Settings
 import Wire
 
 /// Tunnels that share associations, in the order of the configuration; at least one.
@@ -45,14 +46,14 @@ extension TunnelSettings {
         switch role {
         case .client:
             compare("server_name", \.serverName)
-            compare("allow_peers", \.allowPeers)
+            compare("allow_peers", \.access.peers)
             compare("reconnect", \.reconnect)
             compare("connect", \.connect)
         case .server:
             compare("cookie_exchange", \.cookieExchange)
             compare("require_client_certificate", \.requireClientCertificate)
-            compare("max_associations", \.maxAssociations)
-            compare("max_handshakes", \.maxHandshakes)
+            compare("max_associations", \.limits.maximumAssociations)
+            compare("max_handshakes", \.limits.maximumHandshakes)
         }
         return keys
     }

@@ -1,6 +1,7 @@
 // Reads one `[[tunnel]]` section: its own values first, then what depends on the role. Mistakes that need other
 // tunnels to be seen are found in TunnelChecks.
 
+import Settings
 import Wire
 
 /// What is known of a tunnel even when it has mistakes, for the checks between tunnels.
@@ -217,7 +218,7 @@ extension TunnelReader {
             log.error("\(table.title) cannot verify its server: it has no trust; \(help)\(found)", at: table.location)
         }
         checkCiphers(settings, certificates: !usesPSK, preSharedKeys: usesPSK)
-        for pattern in settings.allowPeers {
+        for pattern in settings.access.peers {
             guard case .psk = pattern else { continue }
             table.error("allow_peers", "'\(pattern)' can never match in \(table.title): a server shows no PSK identity")
         }
@@ -289,7 +290,7 @@ extension TunnelReader {
         if let value = table.boolean("require_extended_master_secret") { settings.requireExtendedMasterSecret = value }
         for text in table.strings("allow_from") ?? [] {
             if let prefix = IPPrefix(text.value) {
-                settings.allowFrom.append(prefix)
+                settings.access.sources.append(prefix)
             } else {
                 let form =
                     "write an address or a prefix such as 192.0.2.0/24 or 2001:db8::/32, without bits behind its length"
@@ -298,7 +299,7 @@ extension TunnelReader {
         }
         for text in table.strings("allow_peers") ?? [] {
             do {
-                settings.allowPeers.append(try PeerPattern(parsing: text.value))
+                settings.access.peers.append(try PeerRule(parsing: text.value))
             } catch {
                 log.error(error.message, at: text.location)
             }
@@ -306,8 +307,8 @@ extension TunnelReader {
     }
 
     private func readSharing(_ settings: inout TunnelSettings) {
-        if let value = table.choice("sharing", of: TunnelSettings.Sharing.self) { settings.sharing = value }
-        if let value = table.choice("connect", of: TunnelSettings.Connect.self) { settings.connect = value }
+        if let value = table.choice("sharing", of: SharingPolicy.self) { settings.sharing = value }
+        if let value = table.choice("connect", of: ConnectPolicy.self) { settings.connect = value }
         if let value = table.choice("log_level", of: DaemonSettings.LogLevel.self) { settings.logLevel = value }
         guard let service = table.string("service") else { return }
         if Self.isValid(name: service.value) {
@@ -335,13 +336,13 @@ extension TunnelReader {
     private func readLimits(_ settings: inout TunnelSettings) {
         let days: Duration = .seconds(7 * 86400)
         if let value = table.duration("flow_timeout", in: .milliseconds(100)...days) {
-            settings.flowTimeout = value.value
+            settings.limits.flowTimeout = value.value
         }
         let counts = 1...1_048_576
-        if let value = table.integer("max_flows", in: counts) { settings.maxFlows = value }
-        if let value = table.integer("max_associations", in: counts) { settings.maxAssociations = value }
-        if let value = table.integer("max_handshakes", in: counts) { settings.maxHandshakes = value }
-        if let value = table.choice("oversize", of: TunnelSettings.Oversize.self) { settings.oversize = value }
+        if let value = table.integer("max_flows", in: counts) { settings.limits.maximumFlows = value }
+        if let value = table.integer("max_associations", in: counts) { settings.limits.maximumAssociations = value }
+        if let value = table.integer("max_handshakes", in: counts) { settings.limits.maximumHandshakes = value }
+        if let value = table.choice("oversize", of: OversizePolicy.self) { settings.oversize = value }
         readReconnect(&settings)
         readHeartbeat(&settings)
         readMTU(&settings)
@@ -361,11 +362,11 @@ extension TunnelReader {
             settings.heartbeat.timeout = value.value
         }
         if let value = heartbeat.integer("retries", in: 0...100) { settings.heartbeat.retries = value }
-        if let value = heartbeat.boolean("answer") { settings.heartbeat.answer = value }
+        if let value = heartbeat.boolean("answer") { settings.heartbeat.answers = value }
         // An association that flows share outlives them.
-        guard settings.sharing == .never, let interval, interval.value >= settings.flowTimeout else { return }
+        guard settings.sharing == .never, let interval, interval.value >= settings.limits.flowTimeout else { return }
         log.warning(
-            "'interval' is not shorter than the tunnel's flow_timeout (\(settings.flowTimeout.settingText)), so no heartbeat is ever sent",
+            "'interval' is not shorter than the tunnel's flow_timeout (\(settings.limits.flowTimeout.settingText)), so no heartbeat is ever sent",
             at: interval.location)
     }
 

@@ -1,6 +1,7 @@
 // What heartbeats are for, put together: the monitor asks and answers, the discovery says which sizes to ask with. It makes
 // the contents of heartbeat records; sealing and sending them is the association's part.
 
+public import Settings
 import Wire
 
 /// What is known of the path to the peer.

@@ -2,8 +2,10 @@
 // them is said at once and at the place in the config that names them, and the result is what handshakes need.
 
 import Configuration
+import DTLS
 import Glibc
 import OpenSSL
+import Settings
 import Wire
 
 /// Reads the files of all tunnels.
@@ -58,7 +60,7 @@ struct Credentials {
         options.requiresPeerCertificate = tunnel.role == .client || tunnel.requireClientCertificate
         options.ciphers = tunnel.ciphers.joined(separator: ":")
         options.requiresExtendedMasterSecret = tunnel.requireExtendedMasterSecret
-        options.heartbeatMode = tunnel.heartbeat.answer ? .peerAllowedToSend : .peerNotAllowedToSend
+        options.heartbeatMode = tunnel.heartbeat.mode
         options.applicationProtocol = tunnel.sharing == .never ? nil : SharedFrame.applicationProtocol
         options.requiresApplicationProtocol = tunnel.sharing == .always && tunnel.role == .server
         if let keyLog { options.keyLog = { keyLog.write($0) } }

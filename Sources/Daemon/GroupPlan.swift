@@ -4,6 +4,7 @@
 import Configuration
 import DTLS
 import OpenSSL
+import Settings
 import Tunnel
 
 /// One group as the workers run it.
@@ -22,13 +23,7 @@ struct GroupPlan: Sendable {
     /// For messages about the group as a whole.
     var name: String { tunnels.map(\.name).joined(separator: ", ") }
 
-    var sharing: SharingPolicy {
-        switch first.settings.sharing {
-        case .auto: .auto
-        case .always: .always
-        case .never: .never
-        }
-    }
+    var sharing: SharingPolicy { first.settings.sharing }
 
-    var connect: ConnectPolicy { first.settings.connect == .start ? .start : .firstDatagram }
+    var connect: ConnectPolicy { first.settings.connect }
 }

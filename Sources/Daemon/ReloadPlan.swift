@@ -2,6 +2,7 @@
 // change while they run go on and are told; others that differ end and begin anew; nobody else notices.
 
 import Configuration
+import Settings
 
 /// What is to be done to come from what runs to another configuration. It changes nothing by itself.
 struct ReloadPlan {

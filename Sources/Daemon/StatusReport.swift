@@ -6,6 +6,7 @@ import DTLS
 import FoundationEssentials
 import LinuxIO
 import OpenSSL
+import Settings
 import Tunnel
 import Wire
 
@@ -139,8 +140,9 @@ extension TunnelPlan {
             forward: "\(settings.forward.value)")
         status.service = settings.service
         status.sharing = .init(rawValue: settings.sharing.rawValue) ?? .never
+        let limits = settings.limits
         status.limits = .init(
-            flows: settings.maxFlows, associations: settings.maxAssociations, handshakes: settings.maxHandshakes)
+            flows: limits.maximumFlows, associations: limits.maximumAssociations, handshakes: limits.maximumHandshakes)
         var counters = TunnelCounters()
         for report in reports {
             counters.add(report.counters)

@@ -6,6 +6,7 @@ import DTLS
 import LinuxIO
 import Logging
 import OpenSSL
+import Settings
 import Tunnel
 import Wire
 
@@ -24,9 +25,10 @@ final class TunnelLog: Sendable {
     }
 
     private convenience init(of plan: TunnelPlan, _ log: DaemonLog) {
+        let limits = plan.settings.limits
         self.init(
             log, forward: "\(plan.settings.forward.value)",
-            isBoundByAssociations: plan.settings.maxAssociations < plan.settings.maxFlows)
+            isBoundByAssociations: limits.maximumAssociations < limits.maximumFlows)
     }
 
     /// `log` is the tunnel's; `forward` is the name that is resolved. With `isBoundByAssociations` it is `max_associations`

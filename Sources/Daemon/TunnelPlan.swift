@@ -4,6 +4,7 @@
 import Configuration
 import DTLS
 import OpenSSL
+import Settings
 import Tunnel
 import Wire
 
@@ -17,9 +18,8 @@ struct TunnelPlan: Sendable {
     /// The tunnel as a member of its group.
     var member: GroupMember {
         GroupMember(
-            service: settings.service, target: target, limits: limits, access: access,
-            oversize: settings.oversize == .fragment ? .fragment : .drop,
-            serverName: settings.role == .server ? requestedName : nil)
+            service: settings.service, target: target, limits: settings.limits, access: settings.access,
+            oversize: settings.oversize, serverName: settings.role == .server ? requestedName : nil)
     }
 
     /// Server: the name by which a client in plain mode asks for the tunnel.
@@ -28,29 +28,9 @@ struct TunnelPlan: Sendable {
         return name.lowercased()
     }
 
-    private var limits: TunnelLimits {
-        TunnelLimits(
-            flowTimeout: settings.flowTimeout, maximumFlows: settings.maxFlows,
-            maximumAssociations: settings.maxAssociations, maximumHandshakes: settings.maxHandshakes)
-    }
+    var policy: ReconnectPolicy { settings.reconnect }
 
-    private var access: AccessList {
-        AccessList(
-            sources: settings.allowFrom,
-            peers: settings.allowPeers.map { pattern in
-                switch pattern {
-                case .dns(let name): .dns(name.lowercased())
-                case .commonName(let name): .commonName(name)
-                case .ipAddress(let address): .address(address)
-                case .publicKey(let hash): .publicKey(hash)
-                case .psk(let identity): .psk(identity)
-                }
-            })
-    }
-
-    var policy: ReconnectPolicy {
-        ReconnectPolicy(minimum: settings.reconnect.minimum, maximum: settings.reconnect.maximum)
-    }
+    var path: PathSettings { PathSettings(heartbeat: settings.heartbeat, pathMTU: settings.mtu) }
 
     /// The name or address that the server's certificate has to be for; an IPv6 address stands without brackets.
     var serverName: String {
@@ -58,17 +38,6 @@ struct TunnelPlan: Sendable {
         case .address(let address): "\(address)"
         case .name(let name): name
         }
-    }
-
-    var path: PathSettings {
-        let heartbeat = settings.heartbeat
-        let mtu = settings.mtu
-        return PathSettings(
-            heartbeat: HeartbeatSettings(
-                interval: heartbeat.interval, timeout: heartbeat.timeout, retries: heartbeat.retries,
-                answers: heartbeat.answer),
-            pathMTU: PathMTUSettings(
-                discover: mtu.discover, minimum: mtu.minimum, maximum: mtu.maximum, interval: mtu.interval))
     }
 
     /// Where the datagrams go.

@@ -6,6 +6,7 @@
 // A peer that gains or loses shared mode is followed with the next handshake: each one asks for it.
 
 import DTLS
+import Settings
 import Wire
 
 extension ClientGroup {

@@ -9,6 +9,7 @@
 // An association that fails is tried again, address after address, with growing waits, for as long as it is wanted.
 
 public import DTLS
+public import Settings
 public import Wire
 
 /// The client side of a group of tunnels on one worker. It has no socket and no clock: its owner brings datagrams, time

@@ -2,6 +2,7 @@
 // association with one peer, at a server's the tunnels on one listen address, which are its services.
 
 public import DTLS
+public import Settings
 public import Wire
 
 /// One tunnel of a group.
@@ -76,22 +77,4 @@ public enum RekeyOutcome: Sendable {
     case notFound
     /// The association is not established, or a handshake is on its way already.
     case refused
-}
-
-/// Whether flows share an association.
-public enum SharingPolicy: Sendable {
-    /// Where the peer can.
-    case auto
-    /// Always; a peer that cannot is refused.
-    case always
-    /// Never.
-    case never
-}
-
-/// When a client establishes the association that it shares.
-public enum ConnectPolicy: Sendable {
-    /// At once, and anew whenever it is lost.
-    case start
-    /// When there is something to send.
-    case firstDatagram
 }

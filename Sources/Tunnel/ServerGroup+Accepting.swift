@@ -6,6 +6,7 @@
 //   3. an association beside an older one at the same address takes its place, with its flow.
 
 import DTLS
+import Settings
 import Wire
 
 extension ServerGroup {

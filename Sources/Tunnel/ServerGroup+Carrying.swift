@@ -7,6 +7,7 @@
 // A datagram from the target is framed under the flow's number and sealed for the association.
 
 import DTLS
+import Settings
 import Wire
 
 extension ServerGroup {

@@ -11,6 +11,7 @@
 // so that the application sees one source port for each of the client's.
 
 public import DTLS
+public import Settings
 public import Wire
 
 /// The server side of a group of tunnels on one worker. It has no socket and no clock: its owner brings datagrams and time,

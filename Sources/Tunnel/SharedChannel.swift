@@ -2,6 +2,7 @@
 // records and records become datagrams again. It decides nothing about who may have what; the group that owns it does.
 
 import DTLS
+import Settings
 import Wire
 
 /// The flows of one association in shared mode. Its owner sends what it writes, by the `emit` closures: at most so many

@@ -1,6 +1,7 @@
 // Identities, trust and what tunnels make of them: incomplete pairs, unknown names, nobody to believe.
 
 import Configuration
+import Settings
 import Testing
 import Wire
 
@@ -170,30 +171,30 @@ struct AuthenticationTests {
     }
 }
 
-struct PeerPatternTests {
+struct PeerRuleTests {
     @Test(arguments: [
-        ("DNS:*.Branch.example.net", PeerPattern.dns("*.branch.example.net"), "DNS:*.branch.example.net"),
+        ("DNS:*.Branch.example.net", PeerRule.dns("*.branch.example.net"), "DNS:*.branch.example.net"),
         ("dns:host", .dns("host"), "DNS:host"),
         ("CN:Edge 7: north", .commonName("Edge 7: north"), "CN:Edge 7: north"),
-        ("IP:192.0.2.7", .ipAddress(IPAddress(ipv4: 0xc000_0207)), "IP:192.0.2.7"),
-        ("ip:2001:DB8::1", .ipAddress(IPAddress(high: 0x2001_0db8 << 32, low: 1)), "IP:2001:db8::1"),
+        ("IP:192.0.2.7", .address(IPAddress(ipv4: 0xc000_0207)), "IP:192.0.2.7"),
+        ("ip:2001:DB8::1", .address(IPAddress(high: 0x2001_0db8 << 32, low: 1)), "IP:2001:db8::1"),
         ("psk:branch:7", .psk("branch:7"), "psk:branch:7"),
     ])
-    func `a pattern is read and written`(text: String, pattern: PeerPattern, written: String) throws {
-        #expect(try PeerPattern(parsing: text) == pattern)
+    func `a pattern is read and written`(text: String, pattern: PeerRule, written: String) throws {
+        #expect(try PeerRule(parsing: text) == pattern)
         #expect(pattern.description == written)
-        #expect(try PeerPattern(parsing: written) == pattern)
+        #expect(try PeerRule(parsing: written) == pattern)
     }
 
     @Test func `a pin is read in base64 and in hexadecimal and written in base64`() throws {
         let bytes = (0..<32).map { UInt8($0 * 7 % 256) }
         let hexadecimal = bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-        let written = PeerPattern.publicKey(bytes).description
+        let written = PeerRule.publicKey(bytes).description
         #expect(written == "sha256:AAcOFRwjKjE4P0ZNVFtiaXB3foWMk5qhqK+2vcTL0tk=")
         for text in [
             written, String(written.dropLast()), "sha256:\(hexadecimal)", "SHA256:\(hexadecimal.uppercased())",
         ] {
-            #expect(try PeerPattern(parsing: text) == .publicKey(bytes))
+            #expect(try PeerRule(parsing: text) == .publicKey(bytes))
         }
     }
 
@@ -211,7 +212,7 @@ struct PeerPatternTests {
         ("psk:\(String(repeating: "x", count: 129))", "at most 128 bytes"), ("CN:\u{1b}", "control character"),
     ])
     func `a pattern that could not match as meant is refused`(text: String, expected: String) {
-        let error = #expect(throws: PeerPattern.ParseError.self) { try PeerPattern(parsing: text) }
+        let error = #expect(throws: PeerRule.ParseError.self) { try PeerRule(parsing: text) }
         #expect(error?.message.contains(expected) == true, "\(error?.message ?? "accepted")")
     }
 }

@@ -2,6 +2,7 @@
 // which compares what is told.
 
 import Foundation
+import Settings
 import Testing
 import Wire
 
@@ -116,18 +117,18 @@ struct EffectiveConfigurationTests {
             ("require_client_certificate", { $0.requireClientCertificate.toggle() }),
             ("require_extended_master_secret", { $0.requireExtendedMasterSecret.toggle() }),
             ("ciphers", { $0.ciphers.append("PSK-AES128-GCM-SHA256") }),
-            ("allow_from", { $0.allowFrom = [] }),
-            ("allow_peers", { $0.allowPeers.removeLast() }),
-            ("flow_timeout", { $0.flowTimeout = .milliseconds(100) }),
-            ("max_flows", { $0.maxFlows += 1 }),
-            ("max_associations", { $0.maxAssociations += 1 }),
-            ("max_handshakes", { $0.maxHandshakes += 1 }),
+            ("allow_from", { $0.access.sources = [] }),
+            ("allow_peers", { $0.access.peers.removeLast() }),
+            ("flow_timeout", { $0.limits.flowTimeout = .milliseconds(100) }),
+            ("max_flows", { $0.limits.maximumFlows += 1 }),
+            ("max_associations", { $0.limits.maximumAssociations += 1 }),
+            ("max_handshakes", { $0.limits.maximumHandshakes += 1 }),
             ("oversize", { $0.oversize = .fragment }),
             ("log_level", { $0.logLevel = nil }),
             ("heartbeat.interval", { $0.heartbeat.interval = .seconds(7) }),
             ("heartbeat.timeout", { $0.heartbeat.timeout = .seconds(7) }),
             ("heartbeat.retries", { $0.heartbeat.retries += 1 }),
-            ("heartbeat.answer", { $0.heartbeat.answer.toggle() }),
+            ("heartbeat.answer", { $0.heartbeat.answers.toggle() }),
             ("mtu.discover", { $0.mtu.discover.toggle() }),
             ("mtu.minimum", { $0.mtu.minimum += 1 }),
             ("mtu.maximum", { $0.mtu.maximum += 1 }),
@@ -218,29 +219,29 @@ private func randomConfiguration(_ generator: inout SeededGenerator) -> Configur
             listen: located(Endpoint(address: pick([.loopbackIPv4, .loopbackIPv6]), port: 1000 + UInt16(number))),
             forward: located(address), identity: configuration.identities[isClient ? pick([0, 1]) : 0],
             trust: pick(configuration.trusts))
-        tunnel.sharing = pick(TunnelSettings.Sharing.allCases)
+        tunnel.sharing = pick(SharingPolicy.allCases)
         tunnel.service = pick([tunnel.name, "s", "0.-_"])
         tunnel.logLevel = pick([nil] + DaemonSettings.LogLevel.allCases)
         tunnel.requireExtendedMasterSecret = pick([true, false])
         tunnel.ciphers.shuffle(using: &generator)
-        let peers: [PeerPattern] = [
-            .dns("*.x.example"), .commonName("a: \"b\""), .ipAddress(.loopbackIPv6), .publicKey(pin),
+        let peers: [PeerRule] = [
+            .dns("*.x.example"), .commonName("a: \"b\""), .address(.loopbackIPv6), .publicKey(pin),
         ]
-        tunnel.allowPeers = pick([[], peers, peers.shuffled(using: &generator)])
-        tunnel.flowTimeout = duration()
-        tunnel.maxFlows = pick([1, 16384, 1_048_576])
-        tunnel.maxAssociations = pick([1, 16384])
-        tunnel.oversize = pick(TunnelSettings.Oversize.allCases)
+        tunnel.access.peers = pick([[], peers, peers.shuffled(using: &generator)])
+        tunnel.limits.flowTimeout = duration()
+        tunnel.limits.maximumFlows = pick([1, 16384, 1_048_576])
+        tunnel.limits.maximumAssociations = pick([1, 16384])
+        tunnel.oversize = pick(OversizePolicy.allCases)
         tunnel.heartbeat.interval = duration()
         tunnel.heartbeat.timeout = pick([.milliseconds(100), .seconds(60)])
         tunnel.heartbeat.retries = pick([0, 100])
-        tunnel.heartbeat.answer = pick([true, false])
+        tunnel.heartbeat.answers = pick([true, false])
         tunnel.mtu.discover = pick([true, false])
         tunnel.mtu.minimum = pick([296, 576, 1280])
         tunnel.mtu.maximum = pick([1280, 65_535])
         tunnel.mtu.interval = duration()
         if isClient {
-            tunnel.connect = pick(TunnelSettings.Connect.allCases)
+            tunnel.connect = pick(ConnectPolicy.allCases)
             tunnel.serverName = pick(hosts)
             tunnel.reconnect.minimum = .milliseconds(10)
             tunnel.reconnect.maximum = duration()
@@ -248,8 +249,8 @@ private func randomConfiguration(_ generator: inout SeededGenerator) -> Configur
             tunnel.serverName = pick([nil, .name("n\(number).example")])
             tunnel.cookieExchange = pick([true, false])
             tunnel.requireClientCertificate = pick([true, false])
-            tunnel.maxHandshakes = pick([1, 1024])
-            tunnel.allowFrom = pick([[], ["192.0.2.0/24", "2001:db8::/32", "::/0"].compactMap { IPPrefix($0) }])
+            tunnel.limits.maximumHandshakes = pick([1, 1024])
+            tunnel.access.sources = pick([[], ["192.0.2.0/24", "2001:db8::/32", "::/0"].compactMap { IPPrefix($0) }])
         }
         configuration.tunnels.append(tunnel)
     }

@@ -26,16 +26,16 @@ struct ExampleTests {
         #expect(expected.daemon == found.daemon)
         #expect(found.trusts[0].revocationList?.value == "/etc/culvert/crl.pem")
         #expect(found.trusts[0].preSharedKeys?.value == "/etc/culvert/peers.psk")
-        #expect(found.tunnels[1].allowPeers.count == 5)
+        #expect(found.tunnels[1].access.peers.count == 5)
         // The keys without a default are set aside; the rest must be equal.
         for index in found.tunnels.indices {
             found.tunnels[index].logLevel = nil
-            found.tunnels[index].allowFrom = []
-            found.tunnels[index].allowPeers = []
+            found.tunnels[index].access.sources = []
+            found.tunnels[index].access.peers = []
             found.tunnels[index].trust = expected.tunnels[index].trust
         }
         #expect(expected.tunnels == found.tunnels)
-        expected.tunnels[0].flowTimeout = .seconds(1)
+        expected.tunnels[0].limits.flowTimeout = .seconds(1)
         #expect(expected.tunnels != found.tunnels)
     }
 }

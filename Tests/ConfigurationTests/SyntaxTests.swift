@@ -125,7 +125,7 @@ struct SyntaxTests {
             allow_peers = ["CN:\(dots)", 'CN:"\(dots)', "CN:\\"\(dots)"]
             allow_from = [\(allowed)]
             """
-        #expect(try parsed(text).tunnels[0].allowFrom.count == 100)
+        #expect(try parsed(text).tunnels[0].access.sources.count == 100)
     }
 
     @Test func `a text beyond 1 MiB is refused`() {

@@ -1,6 +1,7 @@
 // What can only be seen in several tunnels together.
 
 import Configuration
+import Settings
 import Testing
 import Wire
 
@@ -110,11 +111,13 @@ struct ValueTests {
             #expect(tunnel.trust?.name == "default")
             #expect(tunnel.cookieExchange && tunnel.requireClientCertificate && tunnel.requireExtendedMasterSecret)
             #expect(tunnel.ciphers == CipherSuites.standard)
-            #expect(tunnel.allowFrom.isEmpty && tunnel.allowPeers.isEmpty)
-            #expect(tunnel.flowTimeout == .seconds(300))
-            #expect([tunnel.maxFlows, tunnel.maxAssociations, tunnel.maxHandshakes] == [16384, 16384, 1024])
+            let limits = tunnel.limits
+            #expect(tunnel.access.sources.isEmpty && tunnel.access.peers.isEmpty)
+            #expect(tunnel.limits.flowTimeout == .seconds(300))
+            #expect(
+                [limits.maximumFlows, limits.maximumAssociations, limits.maximumHandshakes] == [16384, 16384, 1024])
             #expect(tunnel.oversize == .fragment)
-            #expect(tunnel.reconnect == TunnelSettings.Reconnect())
+            #expect(tunnel.reconnect == ReconnectPolicy())
         }
         #expect(client.locatedName.location == SourceLocation(file: "c.toml", line: 7, column: 8))
         #expect(server.listen.location == SourceLocation(file: "c.toml", line: 12, column: 10))
@@ -146,10 +149,11 @@ struct ValueTests {
         let (server, client) = (configuration.tunnels[0], configuration.tunnels[1])
         #expect(!server.cookieExchange && !server.requireClientCertificate && !server.requireExtendedMasterSecret)
         #expect(server.ciphers == ["PSK-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384"])
-        #expect(server.allowFrom.map(\.description) == ["192.0.2.0/24", "2001:db8::/32", "::1/128"])
-        #expect(server.allowPeers == [.commonName("a"), .psk("b")])
-        #expect(server.flowTimeout == .milliseconds(250))
-        #expect([server.maxFlows, server.maxAssociations, server.maxHandshakes] == [1, 1_048_576, 16])
+        #expect(server.access.sources.map(\.description) == ["192.0.2.0/24", "2001:db8::/32", "::1/128"])
+        #expect(server.access.peers == [.commonName("a"), .psk("b")])
+        let limits = server.limits
+        #expect(limits.flowTimeout == .milliseconds(250))
+        #expect([limits.maximumFlows, limits.maximumAssociations, limits.maximumHandshakes] == [1, 1_048_576, 16])
         #expect(server.oversize == .drop)
         #expect(client.serverName?.description == "[2001:db8::1]")
         #expect(client.reconnect.minimum == .milliseconds(20))

@@ -171,7 +171,7 @@ import Testing
             [Self.client("a1"), Self.client("a2")],
             [Self.client("a2", "max_flows = 2"), Self.client("a1", "max_flows = 1")])
         #expect(outcome.isLive && outcome.groups == [["a1", "a2"]])
-        #expect(outcome.plan.updated.first?.plan.tunnels.map(\.settings.maxFlows) == [1, 2])
+        #expect(outcome.plan.updated.first?.plan.tunnels.map(\.settings.limits.maximumFlows) == [1, 2])
         #expect(outcome.applied == ["tunnel 'a2': max_flows changed", "tunnel 'a1': max_flows changed"])
     }
 

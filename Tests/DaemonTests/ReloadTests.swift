@@ -88,7 +88,7 @@ import Wire
         #expect(try subject.running() == ["a", "b"])
         let tunnels = subject.source.state.withLock { $0.tunnels }
         #expect(tunnels.map(\.plan.settings.mtu.maximum) == [1500, 1500])
-        #expect(tunnels.map(\.plan.settings.maxFlows) == [16_384, 16_384])
+        #expect(tunnels.map(\.plan.settings.limits.maximumFlows) == [16_384, 16_384])
         #expect(!subject.workers[0].log.contains("updated b") && !subject.workers[0].log.contains("removed b"))
         // A level that was set by hand is nothing that a failed reload takes back.
         #expect(subject.log.levelsOfTunnels == ["b": .debug])

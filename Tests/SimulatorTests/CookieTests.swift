@@ -1,6 +1,7 @@
 // The cookie exchange under a flood and across its secret's rotations (RFC 6347 §4.2.1).
 
 import DTLS
+import Settings
 import Testing
 import Tunnel
 import Wire

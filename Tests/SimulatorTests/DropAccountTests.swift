@@ -3,6 +3,7 @@
 
 import DTLS
 import Impairment
+import Settings
 import Testing
 import Tunnel
 import Wire

@@ -1,6 +1,7 @@
 // The grid of issue and design: every loss, link MTU and kind of authentication, in virtual time.
 
 import Impairment
+import Settings
 import Testing
 import Tunnel
 

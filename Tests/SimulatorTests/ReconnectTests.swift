@@ -2,6 +2,7 @@
 
 import DTLS
 import Impairment
+import Settings
 import Testing
 import Tunnel
 import Wire

@@ -3,6 +3,7 @@
 
 import DTLS
 import Foundation
+import Settings
 import Testing
 import Wire
 

@@ -1,5 +1,6 @@
 import DTLS
 import Foundation
+import Settings
 import Testing
 import Wire
 

@@ -1,4 +1,5 @@
 import DTLS
+import Settings
 import Testing
 import Wire
 

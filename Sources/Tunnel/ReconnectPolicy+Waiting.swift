@@ -2,20 +2,9 @@
 // not all arrive at once.
 
 import DTLS
+import Settings
 
-/// How long a client waits between attempts.
-public struct ReconnectPolicy: Sendable {
-    /// The shortest wait; the one after the first failure is between this and twice this.
-    public var minimum: Duration
-    /// The longest wait.
-    public var maximum: Duration
-
-    /// Makes a policy; `maximum` is at least `minimum`.
-    public init(minimum: Duration = .seconds(1), maximum: Duration = .seconds(60)) {
-        self.minimum = minimum
-        self.maximum = max(minimum, maximum)
-    }
-
+extension ReconnectPolicy {
     /// How long a silent peer may be left without a ClientHello while an attempt runs: as long as between two attempts, so
     /// that a peer that is back is found as soon then; but no more often than handshakes are begun (RFC 6347 §4.2.4.1).
     var helloInterval: Duration { max(maximum, .seconds(1)) }

@@ -1,29 +1,18 @@
-// Which peers may talk: one pattern of `allow_peers`. Parser and printer stand side by side; the matching belongs to
-// the tunnel, which knows what a peer has proven.
+// One line of `allow_peers` as text. Parser and printer stand side by side; the matching belongs to the tunnel, which
+// knows what a peer has proven.
 
-public import Wire
+public import Settings
+import Wire
 
-/// What a peer's proven identity is compared with.
-public enum PeerPattern: Hashable, Sendable {
-    /// A DNS name of the certificate, in lower case; `*.` in front stands for exactly one label.
-    case dns(String)
-    /// The common name of the certificate's subject.
-    case commonName(String)
-    /// An IP address of the certificate.
-    case ipAddress(IPAddress)
-    /// The SHA-256 of the certificate's public key (SubjectPublicKeyInfo), 32 bytes.
-    case publicKey([UInt8])
-    /// The identity of a pre-shared key.
-    case psk(String)
-
-    /// Why a text is not a pattern.
+extension PeerRule {
+    /// Why a text is not a rule.
     public struct ParseError: Error, Hashable {
         /// What is wrong and what to do.
         public let message: String
     }
 }
 
-extension PeerPattern: CustomStringConvertible {
+extension PeerRule: CustomStringConvertible {
     /// Reads `DNS:*.example.net`, `CN:edge-7`, `IP:192.0.2.1`, `sha256:…` or `psk:branch-7`.
     public init(parsing text: String) throws(ParseError) {
         let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
@@ -41,7 +30,7 @@ extension PeerPattern: CustomStringConvertible {
             guard let address = IPAddress(parts[1]) else {
                 throw ParseError(message: "\(quoted(parts[1])) is not an IP address")
             }
-            self = .ipAddress(address)
+            self = .address(address)
         case "sha256":
             guard let bytes = PublicKeyPin.bytes(text) else {
                 throw ParseError(message: "\(quoted(text)) is not a pin: \(PublicKeyPin.form)")
@@ -63,7 +52,7 @@ extension PeerPattern: CustomStringConvertible {
         switch self {
         case .dns(let name): "DNS:\(name)"
         case .commonName(let name): "CN:\(name)"
-        case .ipAddress(let address): "IP:\(address)"
+        case .address(let address): "IP:\(address)"
         case .publicKey(let bytes): PublicKeyPin.text(bytes)
         case .psk(let identity): "psk:\(identity)"
         }

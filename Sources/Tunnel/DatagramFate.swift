@@ -1,15 +1,8 @@
 // Datagrams that do not fit one packet of the path, or not even a record.
 
 import DTLS
+import Settings
 import Wire
-
-/// What happens to a datagram that does not fit one packet of the path.
-public enum OversizePolicy: Sendable {
-    /// IP fragments it.
-    case fragment
-    /// It is dropped and counted.
-    case drop
-}
 
 /// How a datagram travels.
 public enum DatagramFate: Hashable, Sendable {

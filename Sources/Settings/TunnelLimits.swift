@@ -1,7 +1,7 @@
 // What a tunnel may hold, and for how long.
 
 /// Bounds and timeouts of a tunnel.
-public struct TunnelLimits: Sendable {
+public struct TunnelLimits: Equatable, Sendable {
     /// How long a flow may be silent before it is forgotten.
     public var flowTimeout: Duration
     /// Most flows of the tunnel; in plain mode at a server's end its associations count instead.
@@ -21,11 +21,4 @@ public struct TunnelLimits: Sendable {
         self.maximumAssociations = maximumAssociations
         self.maximumHandshakes = maximumHandshakes
     }
-
-    /// How finely a flow's activity is noted.
-    var granularity: Duration { min(.seconds(1), flowTimeout / 16) }
-
-    /// How long a flow must have been silent before it may have to give way to a new one: a stranger that keeps coming
-    /// must not push out what is in use.
-    static var idleBeforeEviction: Duration { .seconds(10) }
 }

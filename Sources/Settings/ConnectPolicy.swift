@@ -1,0 +1,9 @@
+// When the association is there that flows share.
+
+/// When a client establishes the association that its flows share.
+public enum ConnectPolicy: String, CaseIterable, Sendable {
+    /// When the daemon starts, and anew whenever it is lost.
+    case start
+    /// With the first datagram.
+    case firstDatagram = "first-datagram"
+}
