@@ -44,25 +44,23 @@ extension DaemonSettings {
     /// Reads the section; what is wrong is logged and keeps its default.
     init(_ table: TableReader) {
         self.init()
-        if let workers = table.integer("workers", in: 0...1024) { self.workers = workers }
-        if let path = table.path("control_socket") {
-            if path.value.utf8.count > Self.maximumSocketPathLength {
-                let message =
-                    "'control_socket' is longer than \(Self.maximumSocketPathLength) bytes: \(quoted(path.value))"
-                table.log.error(message, at: path.location)
-            }
-            controlSocket = path
-        }
-        metricsListen = Self.metricsListen(table)
-        if let level = table.choice("log_level", of: LogLevel.self) { logLevel = level }
-        if let format = table.choice("log_format", of: LogFormat.self) { logFormat = format }
+        KeyTable.daemon.read(from: table, into: &self)
     }
 
-    private static func metricsListen(_ table: TableReader) -> Located<Endpoint>? {
-        guard let text = table.string("metrics_listen") else { return nil }
+    static func controlSocket(_ table: TableReader, _ key: String) -> Located<String>? {
+        guard let path = table.path(key) else { return nil }
+        if path.value.utf8.count > maximumSocketPathLength {
+            let message = "'\(key)' is longer than \(maximumSocketPathLength) bytes: \(quoted(path.value))"
+            table.log.error(message, at: path.location)
+        }
+        return path
+    }
+
+    static func metricsListen(_ table: TableReader, _ key: String) -> Located<Endpoint>? {
+        guard let text = table.string(key) else { return nil }
         guard let endpoint = Endpoint(text.value), endpoint.port > 0 else {
             let form = "write an address and a port, such as \"127.0.0.1:9464\" or \"[::1]:9464\""
-            table.log.error("'metrics_listen': \(quoted(text.value)) is no numeric address; \(form)", at: text.location)
+            table.log.error("'\(key)': \(quoted(text.value)) is no numeric address; \(form)", at: text.location)
             return nil
         }
         return Located(endpoint, at: text.location)

@@ -60,6 +60,11 @@ final class DiagnosticLog {
         diagnostics.append(Diagnostic(.warning, message, at: location))
     }
 
+    /// Whether there is an error at a place.
+    func hasError(at location: SourceLocation) -> Bool {
+        diagnostics.contains { $0.severity == .error && $0.location == location }
+    }
+
     /// All diagnostics: file by file in the order given, then by line and column.
     func sorted(files: [String]) -> [Diagnostic] {
         let rank = Dictionary(zip(files, files.indices), uniquingKeysWith: { first, _ in first })

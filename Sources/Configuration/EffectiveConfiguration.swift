@@ -2,13 +2,10 @@
 // configuration: it names the files that hold them. The same description is printed as TOML, which reads back to the same settings,
 // and as JSON, and tells what a reload changes.
 
-import Settings
-import Wire
-
 /// A configuration as sections of keys and values.
 public struct EffectiveConfiguration: Equatable, Sendable {
     /// A value.
-    public enum Value: Equatable, Sendable {
+    public enum Value: Hashable, Sendable {
         case string(String)
         /// The name of a file, as seen from the directory in which the process runs.
         case path(String)
@@ -34,7 +31,8 @@ public struct EffectiveConfiguration: Equatable, Sendable {
             return Set(mine.keys).union(theirs.keys).filter { mine[$0] != theirs[$0] }.sorted()
         }
 
-        private var flat: [String: Value] {
+        /// All values by their keys, those of tables in it as `table.key`.
+        var flat: [String: Value] {
             var values = Dictionary(entries.map { ($0.key, $0.value) }) { _, last in last }
             for (name, table) in tables {
                 for (key, value) in table.flat { values["\(name).\(key)"] = value }
@@ -84,121 +82,25 @@ extension Configuration {
     /// What is in force.
     public var effective: EffectiveConfiguration {
         EffectiveConfiguration(
-            daemon: daemon.table, identities: identities.map { ($0.name, $0.table) },
-            trusts: trusts.map { ($0.name, $0.table) }, tunnels: tunnels.map(\.table))
+            daemon: KeyTable.daemon.table(of: daemon),
+            identities: identities.map { ($0.name, KeyTable.identity.table(of: $0)) },
+            trusts: trusts.map { ($0.name, KeyTable.trust.table(of: $0)) }, tunnels: tunnels.map(\.table))
     }
-}
-
-private typealias Table = EffectiveConfiguration.Table
-
-extension Table {
-    fileprivate mutating func add(_ key: String, _ value: String?) {
-        if let value { entries.append((key, .string(value))) }
-    }
-
-    fileprivate mutating func add(_ key: String, path: Located<String>?) {
-        if let path { entries.append((key, .path(path.value))) }
-    }
-
-    fileprivate mutating func add(_ key: String, _ value: Int) { entries.append((key, .integer(value))) }
-
-    fileprivate mutating func add(_ key: String, _ value: Bool) { entries.append((key, .boolean(value))) }
-
-    fileprivate mutating func add(_ key: String, _ value: [String]) {
-        if !value.isEmpty { entries.append((key, .strings(value))) }
-    }
-
-    fileprivate mutating func add(_ key: String, _ value: Duration) { add(key, value.settingText) }
 }
 
 extension DaemonSettings {
-    fileprivate var table: Table {
-        var table = Table()
-        table.add("workers", workers)
-        table.add("control_socket", path: controlSocket)
-        table.add("metrics_listen", metricsListen?.value.description)
-        table.add("log_level", logLevel.rawValue)
-        table.add("log_format", logFormat.rawValue)
-        return table
-    }
-}
-
-extension IdentitySettings {
-    fileprivate var table: Table {
-        var table = Table()
-        switch credential {
-        case .certificate(let certificate, let privateKey):
-            table.add("certificate", path: certificate)
-            table.add("private_key", path: privateKey)
-        case .preSharedKey(let identity, let file):
-            table.add("psk_identity", identity.value)
-            table.add("psk_file", path: file)
-        }
-        return table
-    }
-}
-
-extension TrustSettings {
-    fileprivate var table: Table {
-        var table = Table()
-        switch authorities {
-        case .system: table.add("ca", "system")
-        case .path(let path): table.add("ca", path: path)
-        case nil: break
-        }
-        table.add("crl", path: revocationList)
-        table.add("pins", pins.map(PublicKeyPin.text))
-        table.add("psk_file", path: preSharedKeys)
-        return table
-    }
+    /// The keys that a reload changes without a restart.
+    public static let liveKeys = KeyTable.daemon.liveNames()
 }
 
 extension TunnelSettings {
     /// What is in force for the tunnel.
     public var table: EffectiveConfiguration.Table {
-        var table = Table()
-        table.add("name", name)
-        table.add("listen", "\(role == .client ? "udp" : "dtls")://\(listen.value)")
-        table.add("forward", "\(forward.value)")
-        table.add("identity", identity?.name)
-        table.add("trust", trust?.name)
-        table.add("server_name", serverName.map { "\($0)" })
-        table.add("sharing", sharing.rawValue)
-        table.add("service", service)
-        if role == .client { table.add("connect", connect.rawValue) }
-        if role == .server {
-            table.add("cookie_exchange", cookieExchange)
-            table.add("require_client_certificate", requireClientCertificate)
-        }
-        table.add("require_extended_master_secret", requireExtendedMasterSecret)
-        table.add("ciphers", ciphers)
-        table.add("allow_from", access.sources.map(\.description))
-        table.add("allow_peers", access.peers.map(\.description))
-        table.add("flow_timeout", limits.flowTimeout)
-        table.add("max_flows", limits.maximumFlows)
-        table.add("max_associations", limits.maximumAssociations)
-        if role == .server { table.add("max_handshakes", limits.maximumHandshakes) }
-        table.add("oversize", oversize.rawValue)
-        table.add("log_level", logLevel?.rawValue)
-        var heartbeats = Table()
-        heartbeats.add("interval", heartbeat.interval)
-        heartbeats.add("timeout", heartbeat.timeout)
-        heartbeats.add("retries", heartbeat.retries)
-        heartbeats.add("answer", heartbeat.answers)
-        var sizes = Table()
-        sizes.add("discover", mtu.discover)
-        sizes.add("minimum", mtu.minimum)
-        sizes.add("maximum", mtu.maximum)
-        sizes.add("interval", mtu.interval)
-        table.tables = [("heartbeat", heartbeats), ("mtu", sizes)]
-        if role == .client {
-            var waits = Table()
-            waits.add("minimum", reconnect.minimum)
-            waits.add("maximum", reconnect.maximum)
-            table.tables.append(("reconnect", waits))
-        }
-        return table
+        KeyTable.tunnel.filter { $0.owner == nil || $0.owner?.role == role }.table(of: self)
     }
+
+    /// The keys that a reload changes while the tunnel goes on, those of tables in it as `table.key`.
+    public static let liveKeys = KeyTable.tunnel.liveNames()
 }
 
 // MARK: - To text

@@ -26,6 +26,16 @@ public struct IdentitySettings: Equatable, Sendable {
 }
 
 extension IdentitySettings {
+    /// The files of a certificate; nil for an identity of another kind.
+    var certificate: (chain: Located<String>, privateKey: Located<String>)? {
+        if case .certificate(let chain, let privateKey) = credential { (chain, privateKey) } else { nil }
+    }
+
+    /// The parts of a pre-shared key; nil for an identity of another kind.
+    var preSharedKey: (identity: Located<String>, file: Located<String>)? {
+        if case .preSharedKey(let identity, let file) = credential { (identity, file) } else { nil }
+    }
+
     /// Reads the section; nil when it is no complete identity, which is logged.
     init?(name: String, _ table: TableReader) {
         let certificate = table.path("certificate")

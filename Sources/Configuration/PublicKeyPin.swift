@@ -13,6 +13,13 @@ enum PublicKeyPin {
         return digits.count == 64 ? hexadecimal(digits) : base64(digits)
     }
 
+    /// The same, where a text that is no pin is reported.
+    static func parse(_ text: Located<String>, _ log: DiagnosticLog) -> [UInt8]? {
+        let pin = bytes(text.value)
+        if pin == nil { log.error("\(quoted(text.value)) is not a pin: \(form)", at: text.location) }
+        return pin
+    }
+
     /// `sha256:` and padded base64.
     static func text(_ bytes: [UInt8]) -> String {
         var result: [UInt8] = []

@@ -1,28 +1,22 @@
-// The keys of each section: what may stand where. It serves the search for unknown keys and the hints about them.
+// The sections of a file, for the search for unknown keys and the hints about them.
 
 /// A kind of table in the configuration.
 enum Section: CaseIterable {
     case root, daemon, identity, trust, tunnel, reconnect, heartbeat, mtu
 
     /// Every key that the section knows.
-    var keys: [String] {
-        switch self {
-        case .root: ["daemon", "identity", "trust", "tunnel"]
-        case .daemon: ["workers", "control_socket", "metrics_listen", "log_level", "log_format"]
-        case .identity: ["certificate", "private_key", "psk_identity", "psk_file"]
-        case .trust: ["ca", "crl", "pins", "psk_file"]
-        case .tunnel:
-            [
-                "name", "listen", "forward", "identity", "trust", "server_name", "cookie_exchange",
-                "require_client_certificate", "ciphers", "require_extended_master_secret", "allow_from", "allow_peers",
-                "flow_timeout", "max_flows", "max_associations", "max_handshakes", "oversize", "reconnect",
-                "heartbeat", "mtu", "sharing", "service", "connect", "log_level",
-            ]
-        case .reconnect: ["minimum", "maximum"]
-        case .heartbeat: ["interval", "timeout", "retries", "answer"]
-        case .mtu: ["discover", "minimum", "maximum", "interval"]
-        }
-    }
+    var keys: [String] { Self.allKeys[self] ?? [] }
+
+    private static let allKeys: [Section: [String]] = [
+        .root: ["daemon", "identity", "trust", "tunnel"],
+        .daemon: KeyTable.daemon.map(\.name),
+        .identity: KeyTable.identity.map(\.name),
+        .trust: KeyTable.trust.map(\.name),
+        .tunnel: KeyTable.tunnel.map(\.name),
+        .reconnect: KeyTable.reconnect.map(\.name),
+        .heartbeat: KeyTable.heartbeat.map(\.name),
+        .mtu: KeyTable.mtu.map(\.name),
+    ]
 
     /// How the section is written in a file.
     var heading: String {

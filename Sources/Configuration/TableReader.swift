@@ -88,7 +88,7 @@ struct TableReader {
     }
 
     /// A span of time such as `"15s"`.
-    func duration(_ key: String, in range: ClosedRange<Duration>) -> Located<Duration>? {
+    func duration(_ key: String, in range: ClosedRange<Duration>) -> Duration? {
         guard let value = members[key]?.value else { return nil }
         guard case .string(let text) = value.content else {
             mismatch(value, of: key, expected: #"a duration in quotes, such as "15s""#)
@@ -104,7 +104,7 @@ struct TableReader {
             log.error("'\(key)' is \(quoted(text)), which is not between \(bounds)", at: value.location)
             return nil
         }
-        return Located(duration, at: value.location)
+        return duration
     }
 
     /// One of the words that `Choice` knows.
@@ -119,12 +119,23 @@ struct TableReader {
         return nil
     }
 
-    /// The members of a table inside this one.
-    func table(_ key: String) -> (location: SourceLocation, members: [TOMLNode.Member])? {
+    /// A table inside this one.
+    func table(_ key: String, _ section: Section) -> TableReader? {
         guard let member = members[key] else { return nil }
-        if case .table(let inner) = member.value.content { return (member.location, inner) }
-        mismatch(member.value, of: key, expected: "a table")
-        return nil
+        guard case .table(let inner) = member.value.content else {
+            mismatch(member.value, of: key, expected: "a table")
+            return nil
+        }
+        return TableReader(section, title: title(ofTable: key), at: member.location, members: inner, log: log)
+    }
+
+    /// What messages call a table inside this one.
+    func title(ofTable key: String) -> String { "\(key) of \(title)" }
+
+    /// What is given for a key of a table inside this one, be it good or not.
+    func member(_ key: String, ofTable table: String) -> TOMLNode.Member? {
+        guard case .table(let inner)? = members[table]?.value.content else { return nil }
+        return inner.first { $0.key == key }
     }
 
     private func string(_ value: TOMLNode, of key: String, expected: String) -> Located<String>? {

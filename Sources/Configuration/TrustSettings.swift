@@ -41,20 +41,7 @@ extension TrustSettings {
     /// Reads the section; nil when it trusts nothing, which is logged.
     init?(name: String, _ table: TableReader) {
         self.init(name: name)
-        if let ca = table.string("ca") {
-            authorities =
-                ca.value == "system"
-                ? .system : .path(Located(ca.location.resolve(path: ca.value), at: ca.location))
-        }
-        revocationList = table.path("crl")
-        preSharedKeys = table.path("psk_file")
-        for pin in table.strings("pins") ?? [] {
-            if let bytes = PublicKeyPin.bytes(pin.value) {
-                pins.append(bytes)
-            } else {
-                table.log.error("\(quoted(pin.value)) is not a pin: \(PublicKeyPin.form)", at: pin.location)
-            }
-        }
+        KeyTable.trust.read(from: table, into: &self)
         if table.has("crl"), !table.has("ca") {
             let message = "\(table.title) has 'crl' but no 'ca'; a revocation list is checked against its authority"
             table.log.missing(message, at: table.location(of: "crl"))
@@ -65,5 +52,10 @@ extension TrustSettings {
             }
             return nil
         }
+    }
+    static func authorities(_ table: TableReader, _ key: String) -> Authorities? {
+        guard let name = table.string(key) else { return nil }
+        if name.value == "system" { return .system }
+        return .path(Located(name.location.resolve(path: name.value), at: name.location))
     }
 }

@@ -11,10 +11,13 @@ extension Configuration {
     /// The tunnels in groups, in the order of the groups' first tunnels.
     public var groups: [TunnelGroup] {
         var groups: [TunnelGroup] = []
+        var places: [GroupBond: Int] = [:]
         for tunnel in tunnels {
-            if let place = groups.firstIndex(where: { $0[0].shares(with: tunnel) }) {
+            let bond = GroupBond(of: tunnel)
+            if let place = bond.flatMap({ places[$0] }) {
                 groups[place].append(tunnel)
             } else {
+                if let bond { places[bond] = groups.count }
                 groups.append([tunnel])
             }
         }
@@ -22,40 +25,28 @@ extension Configuration {
     }
 }
 
-extension TunnelSettings {
-    /// Whether both are of one group.
-    func shares(with other: TunnelSettings) -> Bool {
-        guard role == other.role else { return false }
-        if role == .server { return listen.value == other.listen.value }
-        return sharing != .never && forward.value == other.forward.value && differences(from: other).isEmpty
-    }
+/// What tunnels have in common that are of one group.
+private enum GroupBond: Hashable {
+    case client(TransportAddress, [String: EffectiveConfiguration.Value])
+    case server(Endpoint)
 
-    /// The keys that concern associations and in which the two differ: tunnels of one group must not.
-    func differences(from other: TunnelSettings) -> [String] {
-        var keys: [String] = []
-        func compare<Value: Equatable>(_ key: String, _ value: (TunnelSettings) -> Value) {
-            if value(self) != value(other) { keys.append(key) }
+    /// The bond of a tunnel; nil for one that is alone in its group.
+    init?(of tunnel: TunnelSettings) {
+        switch tunnel.role {
+        case .server: self = .server(tunnel.listen.value)
+        case .client where tunnel.sharing == .never: return nil
+        case .client: self = .client(tunnel.forward.value, tunnel.agreements.table(of: tunnel).flat)
         }
-        compare("identity") { $0.identity?.name }
-        compare("trust") { $0.trust?.name }
-        compare("sharing", \.sharing)
-        compare("ciphers", \.ciphers)
-        compare("require_extended_master_secret", \.requireExtendedMasterSecret)
-        compare("heartbeat", \.heartbeat)
-        compare("mtu", \.mtu)
-        switch role {
-        case .client:
-            compare("server_name", \.serverName)
-            compare("allow_peers", \.access.peers)
-            compare("reconnect", \.reconnect)
-            compare("connect", \.connect)
-        case .server:
-            compare("cookie_exchange", \.cookieExchange)
-            compare("require_client_certificate", \.requireClientCertificate)
-            compare("max_associations", \.limits.maximumAssociations)
-            compare("max_handshakes", \.limits.maximumHandshakes)
-        }
-        return keys
+    }
+}
+
+extension TunnelSettings {
+    /// The keys that concern associations: tunnels of one group must not differ in them.
+    fileprivate var agreements: [SettingKey<TunnelSettings>] { KeyTable.tunnel.filter { $0.agreeing.contains(role) } }
+
+    /// Those in which the two differ.
+    fileprivate func disagreements(with other: TunnelSettings) -> [String] {
+        agreements.filter { [$0].table(of: self) != [$0].table(of: other) }.map(\.name)
     }
 }
 
@@ -74,7 +65,7 @@ enum GroupChecks {
     {
         guard let first = others.first else { return }
         let at = tunnel.locatedName.location
-        let differences = tunnel.differences(from: first)
+        let differences = tunnel.disagreements(with: first)
         if !differences.isEmpty {
             let keys = differences.map { "'\($0)'" }.joined(separator: ", ")
             log.error(

@@ -64,7 +64,6 @@ struct TunnelReader {
         checkRoleOfKeys()
         let identity = identity()
         let trust = trust()
-        let ciphers = ciphers()
         let outline = outline
         // A tunnel that cannot be used is read to its end as well, so that all its mistakes come out in one go. What
         // stands in for its missing parts does not leave this function.
@@ -73,10 +72,9 @@ struct TunnelReader {
             listen: outline.listen ?? Located(Endpoint(address: .anyIPv6, port: 0), at: table.location),
             forward: forward ?? Located(TransportAddress(scheme: .udp, host: .name(""), port: 0), at: table.location),
             identity: identity.settings, trust: trust.settings)
-        if let ciphers { settings.ciphers = ciphers }
-        readSecurity(&settings)
-        readSharing(&settings)
-        readLimits(&settings)
+        KeyTable.tunnel.read(from: table, into: &settings)
+        readServerName(&settings)
+        checkOrder(settings)
         guard let role, !identity.isBroken, !trust.isBroken, !log.isPartial else { return nil }
         switch role {
         case .client: checkClient(settings)
@@ -162,18 +160,11 @@ extension TunnelReader {
 
     private func checkRoleOfKeys() {
         guard let role else { return }
-        let reasons: [(key: String, role: TunnelSettings.Role, reason: String)] = [
-            ("allow_from", .server, "a client chooses its peer by 'forward'"),
-            ("cookie_exchange", .server, "only a server can ask for a cookie, and a client answers always"),
-            ("require_client_certificate", .server, "a client always verifies its server"),
-            ("max_handshakes", .server, "a client starts no more handshakes than it has flows"),
-            ("connect", .client, "a server waits for its peers"),
-            ("reconnect", .client, "a server waits for its peers to come back"),
-        ]
-        for (key, owner, reason) in reasons where owner != role && table.has(key) {
+        for key in KeyTable.tunnel where table.has(key.name) {
+            guard let (owner, reason) = key.owner, owner != role else { continue }
             let sides = "for the \(owner.rawValue) side, and \(table.title) is a \(role.rawValue)"
             let schemes = role == .client ? "udp:// to dtls://" : "dtls:// to udp://"
-            table.error(key, "'\(key)' is \(sides) (\(schemes)): \(reason)")
+            table.error(key.name, "'\(key.name)' is \(sides) (\(schemes)): \(reason)")
         }
     }
 }
@@ -191,9 +182,9 @@ extension TunnelReader {
 
     /// The section that `key` names, `default` when it names none. It is broken when it exists but was not readable, so
     /// that its absence must not be reported a second time.
-    private func reference<Settings>(
-        _ key: String, _ known: [String: Settings], broken: Set<String>
-    ) -> (settings: Settings?, isBroken: Bool) {
+    private func reference<Named>(
+        _ key: String, _ known: [String: Named], broken: Set<String>
+    ) -> (settings: Named?, isBroken: Bool) {
         guard table.has(key) else { return (known["default"], broken.contains("default")) }
         guard let name = table.string(key) else { return (nil, true) }
         if let settings = known[name.value] { return (settings, false) }
@@ -210,7 +201,7 @@ extension TunnelReader {
     }
 
     private func checkClient(_ settings: TunnelSettings) {
-        let usesPSK = settings.identity?.isPreSharedKey ?? false
+        let usesPSK = settings.identity?.preSharedKey != nil
         if !usesPSK, !(settings.trust?.acceptsCertificates ?? false) {
             let help = "give 'ca' or 'pins' in [trust.default], or an identity with a pre-shared key"
             let found =
@@ -225,7 +216,7 @@ extension TunnelReader {
     }
 
     private func checkServer(_ settings: TunnelSettings) {
-        let hasCertificate = settings.identity.map { !$0.isPreSharedKey } ?? false
+        let hasCertificate = settings.identity?.certificate != nil
         let hasKeys = settings.trust?.preSharedKeys != nil
         guard hasCertificate || hasKeys else {
             let help = "give 'certificate' and 'private_key' in [identity.default], or 'psk_file' in [trust.default]"
@@ -255,21 +246,15 @@ extension TunnelReader {
     }
 }
 
-extension IdentitySettings {
-    fileprivate var isPreSharedKey: Bool {
-        if case .preSharedKey = credential { true } else { false }
-    }
-}
-
-// MARK: - The rest
+// MARK: - Values of a kind of their own
 
 extension TunnelReader {
-    private func ciphers() -> [String]? {
-        guard let names = table.strings("ciphers") else { return nil }
+    static func ciphers(_ table: TableReader, _ key: String) -> [String]? {
+        guard let names = table.strings(key) else { return nil }
         var ciphers: [String] = []
         for name in names {
             if ciphers.contains(name.value) {
-                log.error("cipher suite \(quoted(name.value)) is given twice", at: name.location)
+                table.log.error("cipher suite \(quoted(name.value)) is given twice", at: name.location)
             } else if CipherSuites.supported.contains(name.value) {
                 ciphers.append(name.value)
             } else {
@@ -277,124 +262,82 @@ extension TunnelReader {
                 let hint =
                     near.map { "did you mean '\($0)'?" }
                     ?? "known are \(CipherSuites.supported.joined(separator: ", "))"
-                log.error("unknown cipher suite \(quoted(name.value)); \(hint)", at: name.location)
+                table.log.error("unknown cipher suite \(quoted(name.value)); \(hint)", at: name.location)
             }
         }
         return ciphers
     }
 
-    private func readSecurity(_ settings: inout TunnelSettings) {
-        settings.serverName = serverName() ?? settings.serverName
-        if let value = table.boolean("cookie_exchange") { settings.cookieExchange = value }
-        if let value = table.boolean("require_client_certificate") { settings.requireClientCertificate = value }
-        if let value = table.boolean("require_extended_master_secret") { settings.requireExtendedMasterSecret = value }
-        for text in table.strings("allow_from") ?? [] {
-            if let prefix = IPPrefix(text.value) {
-                settings.access.sources.append(prefix)
-            } else {
-                let form =
-                    "write an address or a prefix such as 192.0.2.0/24 or 2001:db8::/32, without bits behind its length"
-                log.error("\(quoted(text.value)) is not an IP prefix; \(form)", at: text.location)
-            }
-        }
-        for text in table.strings("allow_peers") ?? [] {
-            do {
-                settings.access.peers.append(try PeerRule(parsing: text.value))
-            } catch {
-                log.error(error.message, at: text.location)
-            }
+    static func service(_ table: TableReader, _ key: String) -> String? {
+        guard let service = table.string(key) else { return nil }
+        if isValid(name: service.value) { return service.value }
+        let rule = "it is 1 to 63 letters, digits, '.', '_' or '-'"
+        table.log.error("\(quoted(service.value)) cannot be a service's name; \(rule)", at: service.location)
+        return nil
+    }
+
+    static func prefix(_ text: Located<String>, _ log: DiagnosticLog) -> IPPrefix? {
+        if let prefix = IPPrefix(text.value) { return prefix }
+        let form = "write an address or a prefix such as 192.0.2.0/24 or 2001:db8::/32, without bits behind its length"
+        log.error("\(quoted(text.value)) is not an IP prefix; \(form)", at: text.location)
+        return nil
+    }
+
+    static func peer(_ text: Located<String>, _ log: DiagnosticLog) -> PeerRule? {
+        do {
+            return try PeerRule(parsing: text.value)
+        } catch {
+            log.error(error.message, at: text.location)
+            return nil
         }
     }
 
-    private func readSharing(_ settings: inout TunnelSettings) {
-        if let value = table.choice("sharing", of: SharingPolicy.self) { settings.sharing = value }
-        if let value = table.choice("connect", of: ConnectPolicy.self) { settings.connect = value }
-        if let value = table.choice("log_level", of: DaemonSettings.LogLevel.self) { settings.logLevel = value }
-        guard let service = table.string("service") else { return }
-        if Self.isValid(name: service.value) {
-            settings.service = service.value
-        } else {
-            let rule = "it is 1 to 63 letters, digits, '.', '_' or '-'"
-            log.error("\(quoted(service.value)) cannot be a service's name; \(rule)", at: service.location)
-        }
-    }
-
-    private func serverName() -> TransportAddress.Host? {
-        guard let text = table.string("server_name") else { return nil }
+    private func readServerName(_ settings: inout TunnelSettings) {
+        guard let text = table.string("server_name") else { return }
         do {
             let host = try TransportAddress.Host(parsing: text.value)
             if role == .server, case .address = host {
                 log.error("'server_name': a client asks for a tunnel by a name, never by an address", at: text.location)
             }
-            return host
+            settings.serverName = host
         } catch {
             log.error("'server_name': \(error.message)", at: text.location)
-            return nil
         }
     }
+}
 
-    private func readLimits(_ settings: inout TunnelSettings) {
-        let days: Duration = .seconds(7 * 86400)
-        if let value = table.duration("flow_timeout", in: .milliseconds(100)...days) {
-            settings.limits.flowTimeout = value.value
-        }
-        let counts = 1...1_048_576
-        if let value = table.integer("max_flows", in: counts) { settings.limits.maximumFlows = value }
-        if let value = table.integer("max_associations", in: counts) { settings.limits.maximumAssociations = value }
-        if let value = table.integer("max_handshakes", in: counts) { settings.limits.maximumHandshakes = value }
-        if let value = table.choice("oversize", of: OversizePolicy.self) { settings.oversize = value }
-        readReconnect(&settings)
-        readHeartbeat(&settings)
-        readMTU(&settings)
-    }
+// MARK: - Values that have to fit each other
 
-    /// The tunnel's own table `key`.
-    private func subtable(_ key: String, _ section: Section) -> TableReader? {
-        guard let (location, members) = table.table(key) else { return nil }
-        return TableReader(section, title: "\(key) of \(table.title)", at: location, members: members, log: log)
-    }
-
-    private func readHeartbeat(_ settings: inout TunnelSettings) {
-        guard let heartbeat = subtable("heartbeat", .heartbeat) else { return }
-        let interval = heartbeat.duration("interval", in: .milliseconds(100)...(.seconds(3600)))
-        if let interval { settings.heartbeat.interval = interval.value }
-        if let value = heartbeat.duration("timeout", in: .milliseconds(100)...(.seconds(60))) {
-            settings.heartbeat.timeout = value.value
-        }
-        if let value = heartbeat.integer("retries", in: 0...100) { settings.heartbeat.retries = value }
-        if let value = heartbeat.boolean("answer") { settings.heartbeat.answers = value }
+extension TunnelReader {
+    private func checkOrder(_ settings: TunnelSettings) {
+        let (mtu, waits, limits) = (settings.mtu, settings.reconnect, settings.limits)
         // An association that flows share outlives them.
-        guard settings.sharing == .never, let interval, interval.value >= settings.limits.flowTimeout else { return }
-        log.warning(
-            "'interval' is not shorter than the tunnel's flow_timeout (\(settings.limits.flowTimeout.settingText)), so no heartbeat is ever sent",
-            at: interval.location)
-    }
-
-    private func readMTU(_ settings: inout TunnelSettings) {
-        guard let mtu = subtable("mtu", .mtu) else { return }
-        if let value = mtu.boolean("discover") { settings.mtu.discover = value }
-        if let value = mtu.integer("minimum", in: 296...65_535) { settings.mtu.minimum = value }
-        if let value = mtu.integer("maximum", in: 296...65_535) { settings.mtu.maximum = value }
-        if let value = mtu.duration("interval", in: .seconds(1)...(.seconds(86400))) {
-            settings.mtu.interval = value.value
+        if settings.sharing == .never, settings.heartbeat.interval >= limits.flowTimeout,
+            let place = place(of: "interval", in: "heartbeat")
+        {
+            log.warning(
+                "'interval' is not shorter than the tunnel's flow_timeout (\(limits.flowTimeout.settingText)), so no heartbeat is ever sent",
+                at: place)
         }
-        guard settings.mtu.minimum > settings.mtu.maximum else { return }
-        log.error(
-            "'minimum' (\(settings.mtu.minimum)) is larger than 'maximum' (\(settings.mtu.maximum)) in \(mtu.title)",
-            at: mtu.location(of: mtu.has("minimum") ? "minimum" : "maximum"))
+        if mtu.minimum > mtu.maximum,
+            let member = table.member("minimum", ofTable: "mtu") ?? table.member("maximum", ofTable: "mtu")
+        {
+            log.error(
+                "'minimum' (\(mtu.minimum)) is larger than 'maximum' (\(mtu.maximum)) in \(table.title(ofTable: "mtu"))",
+                at: member.location)
+        }
+        if waits.minimum > waits.maximum,
+            let place = place(of: "minimum", in: "reconnect") ?? place(of: "maximum", in: "reconnect")
+        {
+            log.error(
+                "'minimum' (\(waits.minimum.settingText)) is longer than 'maximum' (\(waits.maximum.settingText)) in \(table.title(ofTable: "reconnect"))",
+                at: place)
+        }
     }
 
-    private func readReconnect(_ settings: inout TunnelSettings) {
-        guard let reconnect = subtable("reconnect", .reconnect) else { return }
-        let range: ClosedRange<Duration> = .milliseconds(10)...(.seconds(86400))
-        let minimum = reconnect.duration("minimum", in: range)
-        let maximum = reconnect.duration("maximum", in: range)
-        if let minimum { settings.reconnect.minimum = minimum.value }
-        if let maximum { settings.reconnect.maximum = maximum.value }
-        guard settings.reconnect.minimum > settings.reconnect.maximum, let place = minimum ?? maximum else { return }
-        let waits = settings.reconnect
-        log.error(
-            "'minimum' (\(waits.minimum.settingText)) is longer than 'maximum' (\(waits.maximum.settingText)) in \(reconnect.title)",
-            at: place.location)
+    /// Where a good value of a key stands in a table of the tunnel.
+    private func place(of key: String, in name: String) -> SourceLocation? {
+        guard let place = table.member(key, ofTable: name)?.value.location else { return nil }
+        return log.hasError(at: place) ? nil : place
     }
 }

@@ -84,8 +84,8 @@ struct ReloadPlan {
             }
         }
         for key in before.daemon.differences(from: after.daemon) {
-            if key == "log_level" {
-                applied.append("log_level changed")
+            if DaemonSettings.liveKeys.contains(key) {
+                applied.append("\(key) changed")
             } else {
                 needsRestart.append("\(key) changed; restart the daemon to apply it")
             }
@@ -111,12 +111,7 @@ private struct TunnelChange {
     }
 
     /// Whether the tunnel can take all of it while it runs.
-    var isLive: Bool { keys.allSatisfy(Self.liveKeys.contains) }
-
-    private static let liveKeys: Set = [
-        "allow_from", "allow_peers", "flow_timeout", "max_flows", "max_associations", "max_handshakes", "oversize",
-        "log_level", "reconnect.minimum", "reconnect.maximum",
-    ]
+    var isLive: Bool { keys.allSatisfy(TunnelSettings.liveKeys.contains) }
 }
 
 extension GroupPlan {

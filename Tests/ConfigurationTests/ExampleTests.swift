@@ -1,8 +1,9 @@
 // The example that users start from must be accepted, and must show every key.
 
-import Configuration
 import Testing
 import Wire
+
+@testable import Configuration
 
 struct ExampleTests {
     @Test func `the example is accepted without a word`() throws {
@@ -37,6 +38,50 @@ struct ExampleTests {
         #expect(expected.tunnels == found.tunnels)
         expected.tunnels[0].limits.flowTimeout = .seconds(1)
         #expect(expected.tunnels != found.tunnels)
+    }
+
+    @Test func `the example shows the keys of the table and no others`() throws {
+        let text = uncommented(String(decoding: try bytes(of: examplePath), as: UTF8.self))
+        var shown: [Section: Set<String>] = [:]
+        func show(_ section: Section, _ members: [TOMLNode.Member]) {
+            shown[section, default: []].formUnion(members.map(\.key))
+        }
+        let root = try TOMLDocument.parse(Array(text.utf8), file: "a")
+        show(.root, root)
+        for section in root {
+            switch section.key {
+            case "identity": for named in section.inner { show(.identity, named.inner) }
+            case "trust": for named in section.inner { show(.trust, named.inner) }
+            case "daemon": show(.daemon, section.inner)
+            default:
+                show(.tunnel, section.inner)
+                show(.heartbeat, section.inner.filter { $0.key == "heartbeat" }.flatMap(\.inner))
+                show(.mtu, section.inner.filter { $0.key == "mtu" }.flatMap(\.inner))
+                show(.reconnect, section.inner.filter { $0.key == "reconnect" }.flatMap(\.inner))
+            }
+        }
+        for section in Section.allCases { #expect(shown[section] == Set(section.keys), "\(section)") }
+    }
+
+    @Test func `the example shows the defaults of the table`() throws {
+        let text = String(decoding: try bytes(of: examplePath), as: UTF8.self)
+        let defaults = try parsed(text).effective
+        let shown = try parsed(uncommented(text)).effective
+        for (defaults, shown) in zip([defaults.daemon] + defaults.tunnels, [shown.daemon] + shown.tunnels) {
+            for (key, value) in defaults.flat { #expect(shown.flat[key] == value, "\(key)") }
+        }
+        #expect(defaults.daemon == KeyTable.daemon.table(of: DaemonSettings()))
+    }
+}
+
+extension TOMLNode.Member {
+    /// The members of a table, or of all tables in an array.
+    fileprivate var inner: [TOMLNode.Member] {
+        switch value.content {
+        case .table(let members): members
+        case .array(let elements): elements.flatMap { TOMLNode.Member(key: key, location: location, value: $0).inner }
+        default: []
+        }
     }
 }
 
