@@ -46,6 +46,8 @@ let package = Package(
             name: "Tunnel",
             dependencies: [
                 "Wire", "Settings", "DTLS", .product(name: "HeapModule", package: "swift-collections"),
+                .product(name: "BasicContainers", package: "swift-collections"),
+                .product(name: "ContainersPreview", package: "swift-collections"),
                 .product(name: "DequeModule", package: "swift-collections"),
             ],
             swiftSettings: strict),

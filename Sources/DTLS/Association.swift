@@ -1,21 +1,24 @@
 // One DTLS 1.2 connection with a peer, without socket, clock or randomness of its own.
 //
-// A datagram from the peer:
+// A datagram from the peer, which its owner pulls record by record (`next`):
 //   1. is cut into records; what is no record is counted and dropped;
 //   2. while the handshake runs, its records go to the HandshakeSupervisor, and those of data wait;
-//   3. at the hand-over the engine's keys and numbers become the RecordLayer;
-//   4. once the owner has accepted the peer, the waiting records are opened and their data is delivered;
-//   5. from then on records of epoch 1 are opened in place: data is delivered, alerts are obeyed, a repeated Finished
+//   3. at the hand-over the engine's keys and numbers become the record layer;
+//   4. once the owner has accepted the peer, it takes the records that have waited and pulls them like all others;
+//   5. from then on records of epoch 1 are opened in place: data is the owner's, alerts are obeyed, a repeated Finished
 //      is answered with the final flight. Nothing unauthenticated has any effect besides a counter.
-// A datagram to the peer is sealed straight into the caller's buffer.
+// A datagram to the peer is sealed from its parts straight into the caller's buffer.
+//
+// Nothing is called back: what is to be sent or told is polled.
 
+import Settings
 import Wire
 
-/// One association. Used from one thread; its methods never call back except into the closures handed to them.
-public final class Association<Engine: HandshakeEngine> {
+/// One association. It belongs to one owner, and is changed in place.
+public struct Association<Engine: HandshakeEngine>: ~Copyable {
     /// What has changed and is told once.
     public enum Event: Sendable {
-        /// The handshake is done; data flows once the owner has called ``Association/accept(now:deliver:)``.
+        /// The handshake is done; data flows once the owner has called ``Association/accept()``.
         case established(AssociationDescription)
         /// The path MTU is another than before, or known at all: then there is none before.
         case pathMTUChanged(PathMTU, from: Int?)
@@ -44,11 +47,11 @@ public final class Association<Engine: HandshakeEngine> {
     /// Whether ``pollTransmit()``, ``pollEvent()`` or ``deadline`` may have something new. The caller resets it.
     public var needsAttention = false
     /// How many authentic records have come since the handshake.
-    public private(set) var authenticRecords: UInt64 = 0
+    private var authenticRecords: UInt64 = 0
 
     // One of the two while the association lives, neither afterwards.
     private var handshake: HandshakeSupervisor<Engine>?
-    private var records: RecordLayer<Engine.Protection>?
+    private var records: Engine.Records?
     private var finalFlight: FinalFlightKeeper?
     /// Nil once the owner has accepted the peer.
     private var early: EarlyRecords? = EarlyRecords()
@@ -112,52 +115,68 @@ public final class Association<Engine: HandshakeEngine> {
     // MARK: Input
 
     /// Sends a client's first flight.
-    public func start(now: Instant) {
+    public mutating func start(now: Instant) {
         guard let progress = handshake?.start(now: now) else { return }
         proceed(progress, now: now)
     }
 
-    /// Takes a datagram from the peer. Application data is handed to `deliver`, record by record, in place.
-    public func receive(_ datagram: inout MutableRawSpan, now: Instant, deliver: (borrowing RawSpan) -> Void) {
-        var offset = 0
-        repeat {
-            counters.records &+= 1
-            guard let header = RecordHeader(datagram.bytes, at: offset) else {
-                counters.drops.add(.malformed)
-                return
-            }
-            let next = offset + RecordHeader.size + header.length
-            // The name without the underscore is deprecated: it is to become another operation.
-            var record = datagram._mutatingExtracting(offset..<next)
-            receive(&record, header: header, now: now, deliver: deliver)
-            offset = next
-        } while offset < datagram.byteCount
-    }
-
-    /// Takes a datagram that may be meant for another association at the same address. Answers false, and counts nothing,
-    /// where no record of it is this one's; its bytes are worthless then.
-    public func receiveIfOwn(
-        _ datagram: inout MutableRawSpan, now: Instant, deliver: (borrowing RawSpan) -> Void
-    ) -> Bool {
-        let counters = counters
-        let before = authenticRecords
-        receive(&datagram, now: now, deliver: deliver)
-        if authenticRecords == before { self.counters = counters }
-        return authenticRecords != before
-    }
-
-    /// Lets data flow, after the event of establishment: what has come in already is delivered now. Until then nothing
-    /// of the peer's goes any further, because the owner may ``refuse()`` it.
-    public func accept(now: Instant, deliver: (borrowing RawSpan) -> Void) {
-        let waiting = early.take()?.records ?? []
-        for var record in waiting {
-            guard let header = RecordHeader(record.bytes, at: 0) else { continue }
-            record.withMutableBytes { receiveProtected(&$0, header: header, now: now, deliver: deliver) }
+    /// Takes the next record of a datagram from the peer; the cursor begins at the datagram's start and moves on.
+    public mutating func next(
+        _ datagram: inout MutableRawSpan, _ cursor: inout RecordCursor, now: Instant
+    ) -> ReceivedRecord {
+        guard !cursor.isAtEnd(of: datagram.byteCount) else { return .end }
+        if !cursor.isCounted { counters.records &+= 1 }
+        guard let header = RecordHeader(datagram.bytes, at: cursor.offset) else {
+            cursor.skipAll()
+            counters.drops.add(.malformed)
+            return .handled
         }
+        let start = cursor.advance(over: header)
+        // The name without the underscore is deprecated: it is to become another operation.
+        var record = datagram._mutatingExtracting(start..<cursor.offset)
+        return receive(&record, header: header, at: start, now: now)
     }
+
+    /// Takes the next record of a datagram that may be meant for another association at the same address. Nil, with nothing
+    /// counted and nothing changed, where it does not prove to be this one's.
+    public mutating func nextIfOwn(
+        _ datagram: inout MutableRawSpan, _ cursor: inout RecordCursor, now: Instant
+    ) -> ReceivedRecord? {
+        guard early == nil, !cursor.isAtEnd(of: datagram.byteCount),
+            let header = RecordHeader(datagram.bytes, at: cursor.offset), header.number.epoch == 1,
+            header.version == .dtls12
+        else { return nil }
+        let start = cursor.offset
+        var record = datagram._mutatingExtracting(start..<start + RecordHeader.size + header.length)
+        // A failed opening destroys it.
+        let sealed = record.bytes.copied()
+        guard case .plaintext(let range)? = records?.open(&record, header: header) else {
+            record.write(sealed.bytes, at: 0)
+            return nil
+        }
+        cursor.advance(over: header)
+        counters.records &+= 1
+        return take(range, of: record.bytes, header: header, at: start, now: now)
+    }
+
+    /// Lets data flow, after the event of establishment. Until then nothing of the peer's goes any further, because the owner
+    /// may ``refuse()`` it.
+    ///
+    /// - Returns: the records that have come in already, for ``next(_:_:now:)`` with a cursor that is
+    ///   ``RecordCursor/counted``.
+    public mutating func accept() -> [[UInt8]] { early.take()?.records ?? [] }
+
+    /// Counts a record's data as delivered, of `byteCount` bytes.
+    public mutating func countDelivery(_ byteCount: Int) {
+        counters.datagramsIn &+= 1
+        counters.bytesIn &+= UInt64(byteCount)
+    }
+
+    /// Counts a record's data as dropped.
+    public mutating func drop(_ reason: DropReason) { counters.drops.add(reason) }
 
     /// Does what is due at ``deadline``; before it, nothing.
-    public func handleTimeout(now: Instant) {
+    public mutating func handleTimeout(now: Instant) {
         guard let deadline, now >= deadline else { return }
         if let progress = handshake?.handleTimeout(now: now) {
             proceed(progress, now: now)
@@ -176,7 +195,7 @@ public final class Association<Engine: HandshakeEngine> {
     /// time. Lost, it is told as that, once it has waited for the time of a request.
     ///
     /// - Returns: whether the peer takes requests.
-    public func ping(now: Instant) -> Bool {
+    public mutating func ping(now: Instant) -> Bool {
         guard let actions = path?.ping(now: now) else { return false }
         follow(actions)
         needsAttention = true
@@ -184,41 +203,32 @@ public final class Association<Engine: HandshakeEngine> {
     }
 
     /// Takes the word of ICMP, or of the local interface, that no IP packet of more than `size` bytes gets through.
-    public func handlePathHint(_ size: Int, now: Instant) {
+    public mutating func handlePathHint(_ size: Int, now: Instant) {
         follow(path?.handleHint(size, now: now) ?? [])
     }
 
     /// Takes the interface's refusal of a datagram as too large. Answers whether it may have been a
     /// probe of the path MTU, whose refusal is an answer rather than a drop.
-    public func handleRefusal(now: Instant) -> Bool {
+    public mutating func handleRefusal(now: Instant) -> Bool {
         guard let actions = path?.handleRefusal(now: now) else { return false }
         follow(actions)
         return true
     }
 
-    /// Seals one datagram of application data at the start of `buffer`, which must have room for ``overhead`` more
-    /// bytes than `plaintext`.
+    /// Seals one datagram of application data, `prefix` and `payload` one behind the other, at the start of `buffer`, which
+    /// must have room for ``overhead`` more bytes.
     ///
     /// - Returns: the sealed datagram's length; nil where it was dropped, which is counted.
-    public func seal(_ plaintext: borrowing RawSpan, into buffer: inout MutableRawSpan) -> Int? {
-        seal(byteCount: plaintext.byteCount, into: &buffer) { $0.write(plaintext, at: 0) }
-    }
-
-    /// Seals `byteCount` bytes of application data that `write` puts into their place in `buffer`, so that what is composed
-    /// of parts is written once. `write` is given exactly the bytes of the plaintext, and fills all of them; what it leaves
-    /// alone goes to the peer as it is. It must not use this association, and is not called where nothing can be sealed.
-    ///
-    /// - Returns: the sealed datagram's length, ``overhead`` more than `byteCount`; nil where it was dropped, which is
-    ///   counted.
-    public func seal(
-        byteCount: Int, into buffer: inout MutableRawSpan, write: (inout MutableRawSpan) -> Void
+    public mutating func seal(
+        prefix: borrowing RawSpan, payload: borrowing RawSpan, into buffer: inout MutableRawSpan
     ) -> Int? {
         counters.offered &+= 1
+        let byteCount = prefix.byteCount + payload.byteCount
         guard byteCount <= RecordHeader.maximumPlaintextLength else {
             counters.drops.add(.oversize)
             return nil
         }
-        let sealed = records?.seal(.applicationData, byteCount: byteCount, into: &buffer, write: write)
+        let sealed = records?.seal(.applicationData, prefix: prefix, payload: payload, into: &buffer)
         if records?.isExhausted == true { end(.exhausted) }
         guard let length = sealed else {
             counters.drops.add(.closed)
@@ -231,8 +241,13 @@ public final class Association<Engine: HandshakeEngine> {
         return length
     }
 
+    /// Seals one datagram of application data that stands in one piece.
+    public mutating func seal(_ plaintext: borrowing RawSpan, into buffer: inout MutableRawSpan) -> Int? {
+        seal(prefix: RawSpan(), payload: plaintext, into: &buffer)
+    }
+
     /// Tells that the keys are worn, at the limit and then each 256th part of it.
-    private func noteWear(_ count: UInt64) {
+    private mutating func noteWear(_ count: UInt64) {
         let limit = pathSettings.recordLimit
         guard count >= limit, (count - limit) % max(limit / 256, 1) == 0 else { return }
         events.append(.worn)
@@ -240,47 +255,40 @@ public final class Association<Engine: HandshakeEngine> {
     }
 
     /// Ends the association from this side, telling the peer if there are keys to tell it with.
-    public func close() {
+    public mutating func close() {
         close(with: Alert(.warning, .closeNotify), because: .closed)
     }
 
     /// Ends the association because the peer is not allowed to have one.
-    public func refuse() {
+    public mutating func refuse() {
         close(with: Alert(.fatal, .accessDenied), because: .closed)
     }
 
     /// Forgets what is under way without a word to the peer, for another association that takes this one's place. What waits
     /// counts as dropped.
-    public func abandon() { end(.closed) }
+    public mutating func abandon() { end(.closed) }
 
     /// Counts a datagram that was to be sent and is dropped instead.
-    public func dropOffered(_ reason: DropReason) {
+    public mutating func dropOffered(_ reason: DropReason) {
         counters.offered &+= 1
         counters.drops.add(reason)
     }
 
-    /// Counts the record that is being delivered, of `byteCount` bytes, as dropped after all.
-    public func dropDelivered(_ reason: DropReason, byteCount: Int) {
-        counters.datagramsIn &-= 1
-        counters.bytesIn &-= UInt64(byteCount)
-        counters.drops.add(reason)
-    }
-
     /// Counts the record that has ended the handshake as dropped after all: it led to nothing.
-    public func dropFinished(_ reason: DropReason) {
+    public mutating func dropFinished(_ reason: DropReason) {
         counters.control &-= 1
         counters.drops.add(reason)
     }
 
     /// Counts what the system did not send.
-    public func countRefusal(_ reason: DropReason, _ count: Int) {
+    public mutating func countRefusal(_ reason: DropReason, _ count: Int) {
         counters.drops.add(reason, count)
     }
 
     // MARK: Output
 
     /// The next datagram of a handshake, an alert or a repeated flight; data never comes this way.
-    public func pollTransmit() -> Transmit? {
+    public mutating func pollTransmit() -> Transmit? {
         if let first = transmits.first {
             // The last one takes the array's memory with it: thousands of associations have nothing to send.
             if transmits.count == 1 { transmits = [] } else { transmits.removeFirst() }
@@ -290,7 +298,7 @@ public final class Association<Engine: HandshakeEngine> {
     }
 
     /// The next thing to tell.
-    public func pollEvent() -> Event? {
+    public mutating func pollEvent() -> Event? {
         guard let first = events.first else { return nil }
         if events.count == 1 { events = [] } else { events.removeFirst() }
         return first
@@ -298,53 +306,58 @@ public final class Association<Engine: HandshakeEngine> {
 
     // MARK: Records
 
-    private func receive(
-        _ record: inout MutableRawSpan, header: RecordHeader, now: Instant, deliver: (borrowing RawSpan) -> Void
-    ) {
+    private mutating func receive(
+        _ record: inout MutableRawSpan, header: RecordHeader, at start: Int, now: Instant
+    ) -> ReceivedRecord {
         guard header.version.isDTLS else {
             counters.drops.add(.version)
-            return
+            return .handled
         }
         if header.type == .applicationData, header.number.epoch == 1, early != nil {
             if early?.append(record.bytes) == false { counters.drops.add(.early) }
-        } else if records != nil {
-            receiveProtected(&record, header: header, now: now, deliver: deliver)
-        } else if let progress = handshake?.receive(
-            record.bytes, header: header, now: now, counters: &counters)
-        {
+            return .handled
+        }
+        if records != nil { return open(&record, header: header, at: start, now: now) }
+        if let progress = handshake?.receive(record.bytes, header: header, now: now, counters: &counters) {
             proceed(progress, now: now)
         } else {
+            // An earlier record of the same datagram has ended the association.
             counters.drops.add(.closed)
         }
+        return .handled
     }
 
-    private func receiveProtected(
-        _ record: inout MutableRawSpan, header: RecordHeader, now: Instant, deliver: (borrowing RawSpan) -> Void
-    ) {
+    private mutating func open(
+        _ record: inout MutableRawSpan, header: RecordHeader, at start: Int, now: Instant
+    ) -> ReceivedRecord {
         guard header.number.epoch == 1, header.version == .dtls12 else {
             counters.drops.add(misplacement(header))
-            return
+            return .handled
         }
         switch records?.open(&record, header: header) {
         case nil:
-            // An earlier record of the same datagram has ended the association.
-            counters.drops.add(.closed)
-        case .drop(let reason):
+            return .handled
+        case .dropped(let reason):
             counters.drops.add(reason)
+            return .handled
         case .plaintext(let range):
-            // From here on the record is the peer's word.
-            path?.heard(now)
-            authenticRecords &+= 1
-            noteWear(authenticRecords)
-            if header.type == .applicationData {
-                finalFlight = nil
-                counters.datagramsIn &+= 1
-                counters.bytesIn &+= UInt64(range.count)
-                deliver(record.bytes.extracting(range))
-            } else {
-                receiveControl(record.bytes.extracting(range), type: header.type, now: now)
-            }
+            return take(range, of: record.bytes, header: header, at: start, now: now)
         }
+    }
+
+    /// Takes an authentic record: from here on it is the peer's word.
+    private mutating func take(
+        _ range: Range<Int>, of record: borrowing RawSpan, header: RecordHeader, at start: Int, now: Instant
+    ) -> ReceivedRecord {
+        path?.heard(now)
+        authenticRecords &+= 1
+        noteWear(authenticRecords)
+        guard header.type == .applicationData else {
+            receiveControl(record.extracting(range), type: header.type, now: now)
+            return .control
+        }
+        finalFlight = nil
+        return .data(start + range.lowerBound..<start + range.upperBound)
     }
 
     /// Why a record has no place in an established association.
@@ -357,7 +370,7 @@ public final class Association<Engine: HandshakeEngine> {
         }
     }
 
-    private func receiveControl(_ content: borrowing RawSpan, type: ContentType, now: Instant) {
+    private mutating func receiveControl(_ content: borrowing RawSpan, type: ContentType, now: Instant) {
         switch type {
         case .alert:
             guard let alert = Alert(content) else {
@@ -395,7 +408,7 @@ public final class Association<Engine: HandshakeEngine> {
         needsAttention = true
     }
 
-    private func refuseRenegotiation(_ request: HandshakeHeader.MessageType) {
+    private mutating func refuseRenegotiation(_ request: HandshakeHeader.MessageType) {
         counters.drops.add(.renegotiation)
         // A server's wish may be ignored (RFC 5246 §7.4.1.1): told no, an OpenSSL server ends the association. One of
         // GnuTLS's waits and repeats itself until it is told. A client waits anyway (RFC 5746 §4.5).
@@ -412,7 +425,7 @@ public final class Association<Engine: HandshakeEngine> {
     // MARK: Hand-over and end
 
     /// Follows the handshake to its next phase.
-    private func proceed(_ progress: HandshakeProgress<Engine.Protection>, now: Instant) {
+    private mutating func proceed(_ progress: HandshakeProgress<Engine.Protection>, now: Instant) {
         needsAttention = true
         if case .waiting = progress { return }
         guard let done = handshake else { return }
@@ -427,7 +440,7 @@ public final class Association<Engine: HandshakeEngine> {
             discardEarly()
             events.append(.ended(.handshakeFailed(failure)))
         case .established(let result):
-            let layer = RecordLayer(result)
+            let layer = Engine.Records(result)
             path = PathKeeper(
                 pathSettings, headers: headers, overhead: layer.overhead, peerMode: result.peerHeartbeatMode,
                 seed: seed, now: now)
@@ -442,13 +455,13 @@ public final class Association<Engine: HandshakeEngine> {
         }
     }
 
-    private func repeatFinalFlight() {
-        guard var records else { return }
-        for datagram in finalFlight?.repeated(by: &records, datagramSize: datagramSize) ?? [] { transmit(datagram) }
+    private mutating func repeatFinalFlight() {
+        guard let finalFlight, var records else { return }
+        for datagram in finalFlight.repeated(by: &records, datagramSize: datagramSize) { transmit(datagram) }
         self.records = records
     }
 
-    private func follow(_ actions: [PathKeeper.Action]) {
+    private mutating func follow(_ actions: [PathKeeper.Action]) {
         guard !actions.isEmpty else { return }
         needsAttention = true
         for action in actions {
@@ -468,20 +481,20 @@ public final class Association<Engine: HandshakeEngine> {
         }
     }
 
-    private func transmit(_ datagram: [UInt8], mayFragment: Bool = true) {
+    private mutating func transmit(_ datagram: [UInt8], mayFragment: Bool = true) {
         transmits.append(Transmit(datagram: datagram, mayFragment: mayFragment))
     }
 
-    private func send(_ alert: Alert) {
+    private mutating func send(_ alert: Alert) {
         if let datagram = records?.datagram(.alert, alert.bytes) { transmit(datagram) }
     }
 
-    private func close(with alert: Alert, because reason: AssociationEnd) {
+    private mutating func close(with alert: Alert, because reason: AssociationEnd) {
         send(alert)
         end(reason)
     }
 
-    private func end(_ reason: AssociationEnd) {
+    private mutating func end(_ reason: AssociationEnd) {
         guard handshake != nil || records != nil else { return }
         handshake = nil
         records = nil
@@ -492,7 +505,7 @@ public final class Association<Engine: HandshakeEngine> {
         events.append(.ended(reason))
     }
 
-    private func discardEarly() {
+    private mutating func discardEarly() {
         counters.drops.add(.closed, early?.records.count ?? 0)
         early = nil
     }

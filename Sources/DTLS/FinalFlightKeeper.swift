@@ -25,9 +25,7 @@ final class FinalFlightKeeper {
     }
 
     /// The flight once more, in datagrams of at most `datagramSize` bytes; empty when it has been sent often enough.
-    func repeated<Protection: RecordProtection>(
-        by records: inout RecordLayer<Protection>, datagramSize: Int
-    ) -> [[UInt8]] {
+    func repeated(by records: inout some RecordLayer, datagramSize: Int) -> [[UInt8]] {
         guard remaining > 0 else { return [] }
         remaining -= 1
         guard let finished = records.datagram(.handshake, flight.finished) else { return [] }

@@ -10,6 +10,8 @@ public import Wire
 public protocol HandshakeEngine: AnyObject {
     /// What protects the records once the handshake is done.
     associatedtype Protection: RecordProtection
+    /// What carries records from then on.
+    associatedtype Records: RecordLayer = AEADRecordLayer<Protection> where Records.Protection == Protection
 
     /// Sends the first flight. Only for a client, and once.
     func start() -> HandshakeProgress<Protection>

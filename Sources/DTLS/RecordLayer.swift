@@ -1,62 +1,51 @@
-// The records of epoch 1 after the hand-over: numbers, window and AEAD together.
+// The seam behind which the records of one epoch are protected: numbers, replay window and AEAD together. DTLS 1.2's stands
+// in AEADRecordLayer.swift; what another version does otherwise is to stand beside it.
 
-import Wire
+public import Wire
 
-/// Seals and opens an established association's records.
-struct RecordLayer<Protection: RecordProtection> {
-    private let protection: Protection
-    private var nextSequence: UInt64
-    private var window = ReplayWindow()
+/// What has become of a record that was to be opened.
+public enum OpenedRecord: Equatable, Sendable {
+    /// It is authentic; where in the record its plaintext stands now.
+    case plaintext(Range<Int>)
+    /// It is of no use, and the bytes behind its header are worthless.
+    case dropped(DropReason)
+}
 
-    /// The only epoch that carries data: there is no renegotiation.
-    static var epoch: UInt16 { 1 }
+/// Seals and opens the records of an established association.
+public protocol RecordLayer {
+    /// What the handshake leaves behind for it.
+    associatedtype Protection: RecordProtection
 
-    init(_ result: HandshakeResult<Protection>) {
-        protection = result.protection
-        nextSequence = result.nextSequence
-        for sequence in result.receivedSequences { window.insert(sequence) }
-    }
+    /// Goes on where the handshake's engine has stopped.
+    init(_ result: HandshakeResult<Protection>)
 
     /// Bytes that a record is longer than its plaintext.
-    var overhead: Int { RecordHeader.size + protection.expansion }
+    var overhead: Int { get }
 
-    /// Whether the epoch has numbers left.
-    var isExhausted: Bool { nextSequence > RecordNumber.maximumSequence }
+    /// Whether every number has been used, so that nothing can be sealed any more.
+    var isExhausted: Bool { get }
 
-    /// Seals one record of `byteCount` bytes, which `write` puts into their place, under the next number. Nil where it
-    /// does not fit, or the numbers are used up.
+    /// Seals one record, whose plaintext is `prefix` and `payload` one behind the other, at the start of `buffer`, under the
+    /// next number.
+    ///
+    /// - Returns: the record's length, ``overhead`` more than its plaintext; nil, with nothing that may be sent, where it does
+    ///   not fit or the numbers are used up.
     mutating func seal(
-        _ type: ContentType, byteCount: Int, into buffer: inout MutableRawSpan, write: (inout MutableRawSpan) -> Void
-    ) -> Int? {
-        guard !isExhausted else { return nil }
-        let number = RecordNumber(epoch: RecordLayer.epoch, sequence: nextSequence)
-        // Taken even if sealing fails: a number is never tried twice.
-        nextSequence += 1
-        return protection.seal(type, number: number, byteCount: byteCount, into: &buffer, write: write)
-    }
+        _ type: ContentType, prefix: borrowing RawSpan, payload: borrowing RawSpan, into buffer: inout MutableRawSpan
+    ) -> Int?
 
+    /// Opens one record in place, and remembers its number if it is authentic. `record` is exactly one record, header
+    /// included, and `header` what was read from it.
+    mutating func open(_ record: inout MutableRawSpan, header: RecordHeader) -> OpenedRecord
+}
+
+extension RecordLayer {
     /// Seals one record into a datagram of its own.
     mutating func datagram(_ type: ContentType, _ content: [UInt8]) -> [UInt8]? {
         var datagram = [UInt8](repeating: 0, count: content.count + overhead)
         let length = datagram.withMutableBytes { buffer in
-            seal(type, byteCount: content.count, into: &buffer) { $0.write(content.bytes, at: 0) }
+            seal(type, prefix: RawSpan(), payload: content.bytes, into: &buffer)
         }
         return length.map { Array(datagram.prefix($0)) }
-    }
-
-    /// Opens one record in place, and remembers its number.
-    mutating func open(_ record: inout MutableRawSpan, header: RecordHeader) -> Opened {
-        let sequence = header.number.sequence
-        guard window.admits(sequence) else { return .drop(.replayed) }
-        guard let plaintext = protection.open(&record, header: header) else { return .drop(.notAuthentic) }
-        guard plaintext.count <= RecordHeader.maximumPlaintextLength else { return .drop(.malformed) }
-        window.insert(sequence)
-        return .plaintext(plaintext)
-    }
-
-    enum Opened {
-        /// Where in the record the plaintext stands.
-        case plaintext(Range<Int>)
-        case drop(DropReason)
     }
 }

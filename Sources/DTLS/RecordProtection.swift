@@ -5,24 +5,31 @@ public import Wire
 
 /// The keys of one epoch of one association, one per direction.
 ///
-/// Owned by one ``Association`` and used from its thread only. Keys are erased when the object goes.
+/// Owned by one ``RecordLayer`` and used from its thread only. Keys are erased when the object goes.
 public protocol RecordProtection: AnyObject {
+    /// The keys as a value, for another process to go on with. A secret: whoever holds it erases it.
+    associatedtype Keys
+
+    /// The keys of both directions.
+    var keys: Keys { get }
+
+    /// Goes on with keys that another one has had; nil where they cannot be used.
+    init?(importing keys: Keys)
+
     /// How many bytes longer than its plaintext a sealed record's content is: explicit nonce and tag together.
     var expansion: Int { get }
 
-    /// Seals one record at the start of `buffer`: header, explicit nonce where the suite has one, ciphertext, tag.
-    ///
-    /// The plaintext has `byteCount` bytes, and `write` is given exactly that much of `buffer` to put them into. It is
-    /// not called where nothing can be sealed.
+    /// Seals one record at the start of `buffer`: header, explicit nonce where the suite has one, ciphertext, tag. The
+    /// plaintext is `prefix` and `payload` one behind the other; neither may lie in `buffer`.
     ///
     /// `number` must be above every number that was sealed before: an implementation may count nonces by itself, and
     /// a repeated one gives the key away.
     ///
-    /// - Returns: the record's length in bytes, `RecordHeader.size + expansion + byteCount`; nil, with nothing useful in
-    ///   `buffer`, where that does not fit it or the cipher refuses.
+    /// - Returns: the record's length in bytes, `RecordHeader.size + expansion` more than its plaintext; nil, with nothing
+    ///   that may be sent in `buffer`, where that does not fit it or the cipher refuses.
     func seal(
-        _ type: ContentType, number: RecordNumber, byteCount: Int, into buffer: inout MutableRawSpan,
-        write: (inout MutableRawSpan) -> Void
+        _ type: ContentType, number: RecordNumber, prefix: borrowing RawSpan, payload: borrowing RawSpan,
+        into buffer: inout MutableRawSpan
     ) -> Int?
 
     /// Opens one record in place.
@@ -35,11 +42,11 @@ public protocol RecordProtection: AnyObject {
 }
 
 extension RecordProtection {
-    /// Seals one record whose plaintext stands elsewhere.
+    /// Seals one record whose plaintext stands in one piece.
     @inlinable
     public func seal(
         _ type: ContentType, number: RecordNumber, plaintext: borrowing RawSpan, into buffer: inout MutableRawSpan
     ) -> Int? {
-        seal(type, number: number, byteCount: plaintext.byteCount, into: &buffer) { $0.write(plaintext, at: 0) }
+        seal(type, number: number, prefix: RawSpan(), payload: plaintext, into: &buffer)
     }
 }

@@ -18,13 +18,7 @@ enum KeySchedule {
         let algorithm = suite.algorithm
         let keyBlock = try unsafe keyBlock(
             of: ssl, digest: suite.digest, length: 2 * (algorithm.keyLength + algorithm.fixedNonceLength))
-
-        let key = algorithm.keyLength
-        let nonce = algorithm.fixedNonceLength
-        let client = DirectionKeys(key: 0..<key, nonce: 2 * key..<2 * key + nonce)
-        let server = DirectionKeys(key: key..<2 * key, nonce: 2 * key + nonce..<2 * (key + nonce))
-        return try OpenSSLRecordProtection(
-            algorithm, keyBlock: keyBlock, sealing: isServer ? server : client, opening: isServer ? client : server)
+        return try OpenSSLRecordProtection(RecordKeys(algorithm, block: keyBlock, isServer: isServer))
     }
 
     private static func keyBlock(
@@ -62,12 +56,4 @@ enum KeySchedule {
         let pointer: OpaquePointer?
         static let shared = unsafe TLS12PRF(pointer: EVP_KDF_fetch(nil, "TLS1-PRF", nil))
     }
-}
-
-/// Where one direction's keys stand in a key block.
-struct DirectionKeys {
-    /// The AEAD's key.
-    var key: Range<Int>
-    /// The fixed part of its nonce.
-    var nonce: Range<Int>
 }

@@ -23,23 +23,31 @@ public final class OpenSSLRecordProtection: RecordProtection {
     private var nonce: [12 of UInt8]
     private var lastSealed: UInt64 = 0
 
-    /// Sets both keys up from `keyBlock`.
-    init(
-        _ algorithm: AEADAlgorithm, keyBlock: SecretBytes, sealing: DirectionKeys, opening: DirectionKeys
-    ) throws(OpenSSLError) {
+    /// The keys, for another process to go on with.
+    public let keys: RecordKeys
+
+    /// Sets both directions up.
+    init(_ keys: RecordKeys) throws(OpenSSLError) {
+        let algorithm = keys.algorithm
+        self.keys = keys
         explicitNonceLength = algorithm.explicitNonceLength
         tagLength = algorithm.tagLength
         // CCM takes the explicit nonce from the additional data, GCM counts by itself from where it is told to.
         countsNonces = algorithm == .aes128GCM || algorithm == .aes256GCM
-        let block = keyBlock.bytes
+        let (block, sealing) = (keys.block.bytes, keys.sealing)
         nonce = .init { $0 < sealing.nonce.count ? block[sealing.nonce.lowerBound + $0] : 0 }
         unsafe self.sealing = try unsafe Self.context(algorithm, block, sealing, seals: true)
         do throws(OpenSSLError) {
-            unsafe self.opening = try unsafe Self.context(algorithm, block, opening, seals: false)
+            unsafe self.opening = try unsafe Self.context(algorithm, block, keys.opening, seals: false)
         } catch {
             unsafe EVP_CIPHER_CTX_free(self.sealing)
             throw error
         }
+    }
+
+    /// Goes on with keys that another one has had; nil where OpenSSL does not take them.
+    public convenience init?(importing keys: RecordKeys) {
+        do throws(OpenSSLError) { try self.init(keys) } catch { return nil }
     }
 
     deinit {
@@ -52,20 +60,20 @@ public final class OpenSSLRecordProtection: RecordProtection {
     /// Bytes of explicit nonce and tag.
     public var expansion: Int { explicitNonceLength + tagLength }
 
-    /// Seals one record of `byteCount` bytes, which `write` puts into their place, at the start of `buffer`; nil, with
-    /// nothing that may be sent, where `number` is not above all before, the record does not fit, or OpenSSL fails.
+    /// Seals one record at the start of `buffer`; nil, with nothing that may be sent, where `number` is not above all before,
+    /// the record does not fit, or OpenSSL fails.
     public func seal(
-        _ type: ContentType, number: RecordNumber, byteCount: Int, into buffer: inout MutableRawSpan,
-        write: (inout MutableRawSpan) -> Void
+        _ type: ContentType, number: RecordNumber, prefix: borrowing RawSpan, payload: borrowing RawSpan,
+        into buffer: inout MutableRawSpan
     ) -> Int? {
-        guard (0...RecordHeader.maximumPlaintextLength).contains(byteCount) else { return nil }
+        let byteCount = prefix.byteCount + payload.byteCount
+        guard byteCount <= RecordHeader.maximumPlaintextLength else { return nil }
         let contentLength = byteCount + explicitNonceLength + tagLength
         guard contentLength <= buffer.byteCount - RecordHeader.size, prepare(number)
         else { return nil }
         RecordHeader(type: type, number: number, length: contentLength).write(into: &buffer)
         let start = RecordHeader.size + explicitNonceLength
-        var plaintext = buffer._mutatingExtracting(start..<start + byteCount)
-        write(&plaintext)
+        guard buffer.write(prefix, at: start), buffer.write(payload, at: start + prefix.byteCount) else { return nil }
 
         let announced = UInt16(truncatingIfNeeded: byteCount + explicitNonceLength)
         let isSealed = unsafe buffer.withUnsafeMutableBytes { bytes in
@@ -108,7 +116,7 @@ public final class OpenSSLRecordProtection: RecordProtection {
     }
 
     private static func context(
-        _ algorithm: AEADAlgorithm, _ block: Span<UInt8>, _ keys: DirectionKeys, seals: Bool
+        _ algorithm: AEADAlgorithm, _ block: Span<UInt8>, _ keys: RecordKeys.Direction, seals: Bool
     ) throws(OpenSSLError) -> OpaquePointer {
         let context = try unsafe OpenSSLError.wrap("making a cipher context") { unsafe EVP_CIPHER_CTX_new() }
         do throws(OpenSSLError) {

@@ -48,20 +48,17 @@ public struct AssociationSnapshot: Sendable {
     /// What has come of heartbeats; nil where the peer takes no part.
     public var heartbeat: HeartbeatStatistics?
 
-    /// What is known of a flow's association, if it has one.
-    init<Engine>(
-        of association: Association<Engine>?, serial: UInt64, state: State, peer: Endpoint?, sender: Endpoint?,
-        establishedAt: Instant?
-    ) {
-        self.serial = serial
-        self.state = state
-        self.peer = peer
-        self.sender = sender
-        self.establishedAt = establishedAt
-        description = association?.description
-        counters = association?.counters ?? AssociationCounters()
-        pathMTU = association?.pathMTU
-        maximumDatagram = association?.maximumDatagram
-        heartbeat = association?.heartbeat
+    /// What is known of a link.
+    init<Engine>(_ link: borrowing Link<Engine>) {
+        serial = link.serial
+        state = link.state
+        peer = link.peer
+        rekeys = link.rekeys
+        establishedAt = link.establishedAt
+        description = link.keys.description
+        counters = link.keys.current.read { $0.counters } ?? AssociationCounters()
+        pathMTU = link.keys.current.read { $0.pathMTU } ?? nil
+        maximumDatagram = link.keys.current.read { $0.maximumDatagram }
+        heartbeat = link.keys.current.read { $0.heartbeat } ?? nil
     }
 }

@@ -1,328 +1,271 @@
 // How a client gets its associations, and what it does when they end.
 //
-// A group that shares has one association, the link, from its start or its first datagram on:
-//   1. where the peer has shared mode, it becomes the channel of every flow;
-//   2. where the peer has not, it serves the first flow that comes, and each later one gets its own.
+// A group that shares has one link, the common one, from its start or its first datagram on:
+//   1. where the peer has shared mode, it carries every flow (ClientGroup+Sharing.swift);
+//   2. where the peer has not, it is for the first flow that comes, and each later one gets its own.
 // A peer that gains or loses shared mode is followed with the next handshake: each one asks for it.
 
 import DTLS
 import Settings
 import Wire
 
-extension ClientGroup {
-    /// Begins an attempt for a flow that has nothing under way, or sees to the association that it shares.
-    func connect(_ index: Int32, now: Instant) {
-        if flows[index].isCarried { return wakeLink(now: now) }
+extension ClientGroup where Output: ~Copyable {
+    // MARK: Attempts
+
+    /// Makes sure that the flow's link is up, or an attempt on its way.
+    mutating func wakeLink(of flow: Int32, now: Instant) {
+        let own = core.flows[flow].link
+        if own >= 0, core.links[own].flow == flow {
+            if core.links[own].state == .idle { connect(own, now: now) }
+        } else if sharing != .never, mode != .dedicated {
+            wakeCommon(now: now)
+            core.flows[flow].link = common
+        } else {
+            let link = core.addLink(in: .dedicated, use: .dedicated(flow: flow), now: now)
+            bind(flow, to: link)
+            connect(link, now: now)
+        }
+    }
+
+    /// Makes sure that the common link is up, or an attempt on its way.
+    mutating func wakeCommon(now: Instant) {
+        if common < 0 { common = core.addLink(in: .common, use: .common, now: now) }
+        if core.links[common].state == .idle { connect(common, now: now) }
+    }
+
+    /// Gives a flow a link for itself.
+    mutating func bind(_ flow: Int32, to link: Int32) {
+        core.flows[flow].link = link
+        core.links[link].use = .dedicated(flow: flow)
+        core.links[link].member = core.flows[flow].member
+    }
+
+    /// Begins an attempt for a link that has nothing under way.
+    private mutating func connect(_ link: Int32, now: Instant) {
         guard addresses.isFresh(now) else {
-            flows[index].state = .resolving
-            unresolved.append(flows.id(index))
+            core.links[link].state = .resolving
+            unresolved.append(core.links.id(link))
             if addresses.ask() { output.resolve(0) }
             return
         }
-        begin(index, now: now)
+        begin(link, now: now)
     }
 
-    /// Makes sure that the shared association is up, or an attempt on its way.
-    func wakeLink(now: Instant) {
-        if let link {
-            if flows[link].state == .idle { connect(link, now: now) }
+    /// Begins an attempt at the next of the addresses that are known.
+    mutating func begin(_ link: Int32, now: Instant) {
+        let remote = addresses.all[Int(core.links[link].attempts) % addresses.all.count]
+        core.links[link].attempts += 1
+        core.links[link].peer = remote
+        guard output.open(core.links.id(link), to: remote) else {
+            core.tell(.noSocket(remote), link: link)
+            retry(link, now: now)
             return
         }
-        let index = flows.insert(nil, Flow(serial: nextSerial), in: .shared, now: now)
-        nextSerial += 1
-        link = index
-        connect(index, now: now)
-    }
-
-    func begin(_ index: Int32, now: Instant) {
-        let id = flows.id(index)
-        let remote = addresses.all[Int(flows[index].attempts) % addresses.all.count]
-        flows[index].attempts += 1
-        flows[index].remote = remote
-        guard output.open(id, to: remote) else {
-            tell(.noSocket(remote), index)
-            retry(index, now: now)
-            return
-        }
-        guard let engine = makeEngine(remote.datagramSize(linkMTU: 1500)) else {
-            retry(index, now: now)
-            return
-        }
+        let seed = core.random.next()
         // With other addresses to try, a silent one is given up sooner.
-        let association = Association(
-            engine: engine, path: path, headers: remote.headerSize, seed: random.next(),
-            maximumTimeouts: addresses.all.count > 1 ? 3 : 6, helloInterval: policy.helloInterval, now: now)
-        flows[index].association = association
-        flows[index].state = .handshaking
+        guard
+            var association = core.makeAssociation(
+                with: remote, engine: makeEngine, maximumTimeouts: addresses.all.count > 1 ? 3 : 6,
+                helloInterval: policy.helloInterval, seed: seed, now: now)
+        else {
+            retry(link, now: now)
+            return
+        }
         association.start(now: now)
-        serve(index, now: now)
+        core.links[link].keys.begin(association)
+        core.links[link].state = .handshaking
+        core.attend(link)
     }
 
-    /// Sends and tells what an association has to send and tell, and follows it to its next state.
-    func serve(_ index: Int32, now: Instant) {
-        let id = flows.id(index)
-        let (association, successor) = (flows[index].association, flows[index].successor)
-        if let association { serve(association, index, id, now: now) }
-        if let successor { serve(successor, index, id, now: now) }
-        guard flows.index(of: id) != nil, let deadline = deadline(of: index) else { return }
-        arm(index, at: deadline)
+    /// Has the next attempt follow after a wait, `fixed` or by the policy; returns it.
+    @discardableResult
+    private mutating func retry(_ link: Int32, after fixed: Duration? = nil, now: Instant) -> Duration {
+        output.close(core.links.id(link))
+        core.links[link].failures += 1
+        let failures = Int(core.links[link].failures)
+        let count = max(addresses.all.count, 1)
+        // Other addresses are tried at once; only a round in vain makes the wait grow.
+        let wait =
+            fixed ?? (failures % count == 0 ? policy.wait(failures: failures / count, random: &core.random) : .zero)
+        // Never now itself: what fails at once would be tried again and again without an end.
+        retry(link, at: now + max(wait, .milliseconds(1)))
+        return wait
     }
 
-    /// When something is due for a flow's associations; nil where it has none.
-    func deadline(of index: Int32) -> Instant? {
-        guard let association = flows[index].association else { return nil }
-        let associations = Instant.earlier(association.deadline, flows[index].successor?.deadline)
-        guard let channel, channel.association === association else { return associations }
-        return .earlier(associations, channel.deadline)
+    /// Has the next attempt begin at `deadline`.
+    mutating func retry(_ link: Int32, at deadline: Instant) {
+        core.links[link].state = .waiting
+        core.links[link].retryAt = deadline
+        core.attend(link)
     }
 
-    private func serve(_ association: Association<Engine>, _ index: Int32, _ id: FlowID, now: Instant) {
-        association.needsAttention = false
-        // What is done for one association may have been the end of the other.
-        guard isCurrent(association, id) else { return }
-        transmit(association, id)
-        while isCurrent(association, id), let event = association.pollEvent() {
+    /// Begins a handshake beside the link's association.
+    mutating func rekey(_ link: Int32, now: Instant) -> RekeyOutcome {
+        let seed = core.random.next()
+        guard core.links[link].state == .established, !core.links[link].keys.hasNext,
+            var next = core.makeAssociation(with: core.peer(of: link), engine: makeEngine, seed: seed, now: now)
+        else { return .refused }
+        next.start(now: now)
+        core.links[link].keys.beginNext(next)
+        core.attend(link)
+        return .begun
+    }
+
+    // MARK: What happens to links
+
+    /// Follows every link that needs it to its next state.
+    mutating func settle(now: Instant) {
+        while let event = core.nextEvent(&output, now: now) {
             switch event {
-            case .established(let description): establish(index, association, description, now: now)
-            case .pathMTUChanged(let pathMTU, let before):
-                tell(
-                    .pathMTUChanged(
-                        peer: remote(of: index), pathMTU, from: before,
-                        maximumDatagram: association.maximumDatagram), index)
-            case .roundTrip(let duration):
-                members[Int(flows[index].member)].counters.roundTrips.add(duration)
-            case .pinged(let duration):
-                pings.answer(id, PingAnswer(duration))
-            case .worn:
-                _ = rekey(serial: flows[index].serial, now: now)
-            case .ended(let end):
-                if flows[index].successor === association {
-                    fail(index, association, end)
-                } else {
-                    finish(index, association, end, now: now)
-                }
+            case .established(let link, let generation, let description):
+                establish(link, generation, description, now: now)
+            case .ended(let link, .next, let end): endRekeying(link, end)
+            case .ended(let link, _, let end): finish(link, end, now: now)
+            case .worn(let link): _ = rekey(link, now: now)
+            case .retryDue(let link): connect(link, now: now)
             }
         }
     }
 
-    private func isCurrent(_ association: Association<Engine>, _ id: FlowID) -> Bool {
-        guard let index = flows.index(of: id) else { return false }
-        return flows[index].association === association || flows[index].successor === association
-    }
-
-    private func establish(
-        _ index: Int32, _ association: Association<Engine>, _ description: AssociationDescription, now: Instant
+    private mutating func establish(
+        _ link: Int32, _ generation: KeyGeneration, _ description: AssociationDescription, now: Instant
     ) {
-        let remote = remote(of: index)
-        let member = Int(flows[index].member)
-        guard members[member].settings.access.allows(description.peer) else {
-            tell(.refused(peer: remote, description.peer, by: .identity), index)
-            return refuse(association, index)
-        }
-        guard sharing != .always || association.isShared else {
-            tell(.cannotShare(peer: remote), index)
-            association.close()
-            return transmit(association, flows.id(index))
-        }
-        members[member].counters.handshakes += 1
-        members[member].counters.handshakeTimes.add(description.handshakeDuration)
-        if flows[index].successor === association {
-            return succeed(index, association, description, now: now)
-        }
-        tell(.established(peer: remote, sender: sender(index), description), index)
-        flows[index].state = .established
-        flows[index].establishedAt = now
-        // The address that works is the first to be tried the next time.
-        flows[index].attempts -= 1
-        if association.isShared {
-            share(association, at: index, now: now)
+        let (peer, member) = (core.peer(of: link), Int(core.links[link].member))
+        let isShared = description.applicationProtocol == SharedFrame.applicationProtocol
+        guard core.members[member].settings.access.allows(description.peer) else {
+            core.tell(.refused(peer: peer, description.peer, by: .identity), link: link)
+            _ = core.links[link].keys.with(generation) { $0.refuse() }
             return
         }
-        if index == link {
-            mode = .plain
-            tell(.plainMode(peer: remote), index)
-            yieldLink(now: now)
+        guard sharing != .always || isShared else {
+            core.tell(.cannotShare(peer: peer), link: link)
+            _ = core.links[link].keys.with(generation) { $0.close() }
+            return
+        }
+        core.members[member].counters.handshakes += 1
+        core.members[member].counters.handshakeTimes.add(description.handshakeDuration)
+        if generation == .next { return replaceKeys(of: link, description, isShared: isShared, now: now) }
+        core.tell(.established(peer: peer, sender: core.links[link].flow.flatMap { core.flows[$0].sender }, description), link: link)
+        core.links[link].state = .established
+        core.links[link].establishedAt = now
+        // The address that works is the first to be tried the next time.
+        core.links[link].attempts -= 1
+        if isShared {
+            share(link, now: now)
         } else {
+            dedicate(link, now: now)
+        }
+    }
+
+    /// Uses an association for one flow: the link's own, or the first one that waits.
+    private mutating func dedicate(_ link: Int32, now: Instant) {
+        var others: [Int32] = []
+        if link == common {
+            core.tell(.dedicatedMode(peer: core.peer(of: link)), link: link)
+            mode = .dedicated
+            core.links[link].use = .spare
+            let flows = core.flows.living.filter { core.flows[$0].link == link }
+            for flow in flows { core.flows[flow].link = -1 }
+            others = flows.filter { !core.flows[$0].waiting.isEmpty }
+            if !others.isEmpty {
+                bind(others.removeFirst(), to: link)
+                common = -1
+            }
+        }
+        if let flow = core.links[link].flow {
             // A handshake may have taken most of a short timeout.
-            flows.touch(index, now: now)
+            core.flows.touch(flow, now: now)
+            sendWaiting(of: flow, now: now)
         }
-        for datagram in takeWaiting(index) where fits(datagram.count, index, now: now) {
-            seal(datagram.bytes, with: association, index, now: now)
-        }
-        association.accept(now: now) { reply($0, index) }
+        accept(link, now: now)
+        for flow in others { wakeLink(of: flow, now: now) }
     }
 
     /// Puts new keys in the place of the old ones. The peer has done so too, and says no goodbye to what it has forgotten.
-    private func succeed(
-        _ index: Int32, _ association: Association<Engine>, _ description: AssociationDescription, now: Instant
+    private mutating func replaceKeys(
+        of link: Int32, _ description: AssociationDescription, isShared: Bool, now: Instant
     ) {
-        flows[index].successor = nil
-        guard let old = flows[index].association else { return }
-        guard old.isShared == association.isShared else {
+        guard (core.links[link].channel != nil) == isShared else {
             // The peer has gained or lost shared mode: everything begins anew.
-            association.abandon()
-            account(for: association, index)
-            old.close()
-            return serve(index, now: now)
+            core.endKeys(.next, of: link)
+            core.links[link].keys.current?.close()
+            core.attend(link)
+            return
         }
-        account(for: old, index)
-        let isChannel = channel?.association === old
-        if isChannel { unshare() }
-        flows[index].association = association
-        flows[index].establishedAt = now
-        flows[index].rekeys += 1
-        tell(.rekeyed(peer: remote(of: index), description), index)
-        repeatPing(by: association, index, now: now)
-        if isChannel {
-            share(association, at: index, now: now)
+        if isShared { unshare(link) }
+        // In shared mode the numbers of flows that old records hold mean nothing any more.
+        core.promoteKeys(of: link, keepingOld: !isShared, now: now)
+        core.tell(.rekeyed(peer: core.peer(of: link), description), link: link)
+        if isShared {
+            share(link, now: now)
         } else {
-            association.accept(now: now) { reply($0, index) }
+            accept(link, now: now)
         }
-    }
-
-    /// Has those who wait for the answer of what `association` has replaced answered by it.
-    private func repeatPing(by association: Association<Engine>, _ index: Int32, now: Instant) {
-        let id = flows.id(index)
-        guard pings.wait(for: id) else { return }
-        guard association.ping(now: now) else { return pings.answer(id, .lost) }
-        transmit(association, id)
     }
 
     /// A handshake for new keys has failed; the old ones stay in use.
-    private func fail(_ index: Int32, _ association: Association<Engine>, _ end: AssociationEnd) {
-        flows[index].successor = nil
-        account(for: association, index)
+    private mutating func endRekeying(_ link: Int32, _ end: AssociationEnd) {
+        core.endKeys(.next, of: link)
         guard case .handshakeFailed(let failure) = end else { return }
-        members[Int(flows[index].member)].counters.failedHandshakes += 1
-        tell(.handshakeFailed(peer: remote(of: index), failure, retryIn: nil), index)
+        core.members[Int(core.links[link].member)].counters.failedHandshakes += 1
+        core.tell(.handshakeFailed(peer: core.peer(of: link), failure, retryIn: nil), link: link)
     }
 
-    private func refuse(_ association: Association<Engine>, _ index: Int32) {
-        association.refuse()
-        transmit(association, flows.id(index))
-    }
-
-    func remote(of index: Int32) -> Endpoint {
-        flows[index].remote ?? Endpoint(address: .anyIPv6, port: 0)
-    }
-
-    // MARK: Plain mode with a peer that was asked for shared mode
-
-    /// Gives the association that was to be shared to the first flow that waits, and has the others get their own.
-    private func yieldLink(now: Instant) {
-        guard let spare = link else { return }
-        let carried = flows.living.filter { flows[$0].isCarried }
-        for index in carried { flows[index].isCarried = false }
-        guard let first = carried.first(where: { !flows[$0].waiting.isEmpty }), let key = flows.key(first) else {
-            return
-        }
-        let flow = flows[first]
-        flows.remove(first)
-        adopt(spare, by: key, now: now)
-        flows[spare].serial = flow.serial
-        flows[spare].beganAt = flow.beganAt
-        flows[spare].localAddress = flow.localAddress
-        flows[spare].waiting = flow.waiting
-        for index in carried where index != first && !flows[index].waiting.isEmpty { connect(index, now: now) }
-    }
-
-    /// Makes what was to be shared the association of one flow.
-    func adopt(_ spare: Int32, by key: Key, now: Instant) {
-        link = nil
-        flows.setKey(spare, key)
-        flows.move(spare, to: .flows(of: Int(key.member)), now: now)
-        flows[spare].member = key.member
-    }
-
-    /// Makes a flow's association the shared one: the peer has gained shared mode.
-    func promote(_ index: Int32, now: Instant) {
-        guard let key = flows.key(index) else { return }
-        let flow = flows[index]
-        flows.setKey(index, nil)
-        flows.move(index, to: .shared, now: now)
-        flows[index].waiting = WaitingQueue()
-        flows[index].serial = nextSerial
-        nextSerial += 1
-        link = index
-        let moved = flows.insert(
-            key, Flow(serial: flow.serial, member: key.member, beganAt: flow.beganAt),
-            in: .flows(of: Int(key.member)), now: now)
-        flows[moved].isCarried = true
-        carriages.begin(moved)
-        flows[moved].localAddress = flow.localAddress
-        flows[moved].waiting = flow.waiting
-    }
-
-    // MARK: Ends
-
-    private func finish(
-        _ index: Int32, _ association: Association<Engine>, _ end: AssociationEnd, now: Instant
-    ) {
-        account(for: association, index)
-        pings.answer(flows.id(index), .ended)
+    private mutating func finish(_ link: Int32, _ end: AssociationEnd, now: Instant) {
+        let identity = core.links[link].keys.description?.peer
+        let hasReceived = (core.links[link].keys.current?.counters.datagramsIn ?? 0) > 0
+        core.pings.answer(core.links.id(link), .ended)
         // Only an association that has lasted ends a row of failures: a server that refuses lets the handshake finish.
-        let hasLasted = flows[index].establishedAt.map { now - $0 >= .seconds(10) } ?? false
-        if hasLasted { flows[index].failures = 0 }
-        if let channel, channel.association === association { unshare() }
-        dropSuccessor(index)
-        flows[index].association = nil
-        flows[index].establishedAt = nil
-        let remote = remote(of: index)
-        var wait: Duration?
+        let hasLasted = core.links[link].establishedAt.map { now - $0 >= .seconds(10) } ?? false
+        if hasLasted { core.links[link].failures = 0 }
+        unshare(link)
+        core.links[link].keys.endAll(counting: &core.members[Int(core.links[link].member)].counters)
+        core.links[link].establishedAt = nil
+        if core.links[link].use == .spare { core.links[link].use = .common }
+        let wait = followUp(link, end, hasLasted: hasLasted, hasReceived: hasReceived, now: now)
         switch end {
-        case .handshakeFailed(let failure):
-            members[Int(flows[index].member)].counters.failedHandshakes += 1
-            // Nothing is wrong with the peer when the clock was set: again, at once.
-            let wait = retry(index, after: failure.reason == .clockStep ? .zero : nil, now: now)
-            tell(.handshakeFailed(peer: remote, failure, retryIn: wait), index)
-        case .closedByPeer where association.counters.datagramsIn == 0 && !hasLasted:
-            // A server without room says goodbye at once; it must not be asked again for each datagram.
-            wait = retry(index, now: now)
-        case .closedByPeer where index == link && mode != .plain && isLinkWanted:
-            wait = retry(index, after: .zero, now: now)
-        case .closedByPeer:
-            // An orderly end: the next datagram begins anew.
-            flows[index].state = .idle
-            output.close(flows.id(index))
-        case .alert, .exhausted:
-            wait = retry(index, after: end == .exhausted ? .zero : nil, now: now)
-        case .unanswered:
-            // At once, and at the next address if there are several: this one has gone silent.
-            flows[index].attempts += 1
-            wait = retry(index, after: .zero, now: now)
         case .closed:
-            // Refused by this end, and told as that.
-            retry(index, now: now)
-        }
-        switch end {
-        case .handshakeFailed, .closed: break
-        default: tell(.ended(peer: remote, association.description?.peer, end, retryIn: wait), index)
+            // Refused or closed by this end, and told as that.
+            break
+        case .handshakeFailed(let failure):
+            core.members[Int(core.links[link].member)].counters.failedHandshakes += 1
+            core.tell(.handshakeFailed(peer: core.peer(of: link), failure, retryIn: wait), link: link)
+        default:
+            core.tell(.ended(peer: core.peer(of: link), identity, end, retryIn: wait), link: link)
         }
         // What a peer can do is asked anew with every handshake for all.
-        if index == link { mode = .unknown }
+        if link == common { mode = .unknown }
     }
 
-    /// Whether the shared association is to be there although nothing waits for it.
-    private var isLinkWanted: Bool { connectPolicy == .start || flowCount > 0 }
-
-    @discardableResult
-    func retry(_ index: Int32, after fixed: Duration? = nil, now: Instant) -> Duration {
-        output.close(flows.id(index))
-        flows[index].failures += 1
-        let count = max(addresses.all.count, 1)
-        // Other addresses are tried at once; only a round in vain makes the wait grow.
-        let rounds = Int(flows[index].failures) / count
-        let wait =
-            fixed
-            ?? (Int(flows[index].failures) % count == 0 ? policy.wait(failures: rounds, random: &random) : .zero)
-        // Never now itself: what fails at once would be tried again and again without an end.
-        retry(index, at: now + max(wait, .milliseconds(1)))
-        return wait
+    /// What comes after an association's end: returns the wait until the next attempt, nil where none is due by itself.
+    private mutating func followUp(
+        _ link: Int32, _ end: AssociationEnd, hasLasted: Bool, hasReceived: Bool, now: Instant
+    ) -> Duration? {
+        switch end {
+        case .handshakeFailed(let failure):
+            // Nothing is wrong with the peer when the clock was set: again, at once.
+            return retry(link, after: failure.reason == .clockStep ? .zero : nil, now: now)
+        case .closedByPeer where !hasReceived && !hasLasted:
+            // A server without room says goodbye at once; it must not be asked again for each datagram.
+            return retry(link, now: now)
+        case .closedByPeer where link == common && mode != .dedicated && isCommonWanted:
+            return retry(link, after: .zero, now: now)
+        case .closedByPeer:
+            // An orderly end: the next datagram begins anew.
+            core.links[link].state = .idle
+            output.close(core.links.id(link))
+            return nil
+        case .exhausted:
+            return retry(link, after: .zero, now: now)
+        case .unanswered:
+            // At once, and at the next address if there are several: this one has gone silent.
+            core.links[link].attempts += 1
+            return retry(link, after: .zero, now: now)
+        case .alert, .closed:
+            return retry(link, now: now)
+        }
     }
 
-    func retry(_ index: Int32, at deadline: Instant) {
-        flows[index].state = .waiting
-        flows[index].retryAt = deadline
-        arm(index, at: deadline)
-    }
+    /// Whether the common link is to be up although nothing waits for it.
+    private var isCommonWanted: Bool { connectPolicy == .start || flowCount > 0 }
 }

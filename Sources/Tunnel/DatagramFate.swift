@@ -27,7 +27,7 @@ extension Association {
     }
 
     /// Counts what the system did not send, unless it was a probe: a probe's refusal is its answer.
-    func handleSendFailure(_ failure: SendFailure, count: Int, now: Instant) {
+    mutating func handleSendFailure(_ failure: SendFailure, count: Int, now: Instant) {
         let probes = failure == .tooLarge && handleRefusal(now: now) ? 1 : 0
         countRefusal(failure.reason, count - probes)
     }

@@ -18,15 +18,6 @@ public struct FlowCounters: Sendable {
 
     /// All zero.
     public init() {}
-
-    /// What an association of the flow's own has carried.
-    init(_ association: AssociationCounters) {
-        datagramsOut = association.datagramsOut
-        bytesOut = association.bytesOut
-        datagramsIn = association.datagramsIn
-        bytesIn = association.bytesIn
-        dropped = association.drops.total
-    }
 }
 
 /// One flow as a status shows it.

@@ -33,15 +33,12 @@ public struct MemberTally: Sendable {
         self.refusal = refusal
     }
 
-    /// Takes an association into account, but for what it has carried.
-    mutating func add<Engine>(
-        _ association: Association<Engine>?, _ state: AssociationSnapshot.State, isShared: Bool
-    ) {
-        states[state, default: 0] += 1
+    /// Takes a link into account, but for what it has carried.
+    mutating func add<Engine>(_ link: borrowing Link<Engine>, isShared: Bool) {
+        states[link.state, default: 0] += 1
         if isShared { self.isShared = true }
-        guard let association else { return }
-        heartbeatsLost &+= association.heartbeat?.lost ?? 0
-        guard state == .established, let description = association.description else { return }
+        heartbeatsLost &+= link.keys.current.read { $0.heartbeat?.lost ?? 0 } ?? 0
+        guard link.state == .established, let description = link.keys.description else { return }
         peers += 1
         if !ciphers.contains(description.cipherSuite) { ciphers.append(description.cipherSuite) }
         if identities.count < Self.identityLimit, !identities.contains(description.peer) {

@@ -2,292 +2,307 @@
 //
 // A hello passes the cookie exchange, and begins a handshake; what the handshake tells of the peer decides:
 //   1. who may not come is told so, and forgotten;
-//   2. a shared association waits for its peer to open flows, one in plain mode gets its one flow's socket at once;
+//   2. a shared association waits for its peer to open flows, a dedicated one gets its one flow's socket at once;
 //   3. an association beside an older one at the same address takes its place, with its flow.
 
+import ContainersPreview
 import DTLS
 import Settings
 import Wire
 
-extension ServerGroup {
+extension ServerGroup where Output: ~Copyable {
     // MARK: Hellos
 
-    func handleHello(
+    mutating func handleHello(
         _ datagram: inout MutableRawSpan, from source: Endpoint, to local: IPAddress, known: Int32?, now: Instant
     ) {
-        guard members.contains(where: { $0.settings.access.allows(source.address) }) else {
-            members[0].counters.dropRecord(.sourceNotAllowed)
+        guard core.members.contains(where: { $0.settings.access.allows(source.address) }) else {
+            core.members[0].counters.dropRecord(.sourceNotAllowed)
             return
         }
-        let decision = withScratch(byteCount: CookieExchange<Key>.replySize) { reply in
-            let decision = cookies.handle(datagram.bytes, from: source, now: now, reply: &reply)
-            if case .reply(let length) = decision {
-                let bytes = reply.bytes.extracting(0..<length)
-                output.sendShared(nil, listener: 0, to: source, from: local, maximum: length, mayFragment: true) {
-                    $0.write(bytes, at: 0) ? length : nil
-                }
-            }
-            return decision
-        }
-        switch decision {
+        switch decide(datagram.bytes, from: source, to: local, now: now) {
         case .reply:
-            members[0].counters.records &+= 1
-            members[0].counters.control &+= 1
+            core.members[0].counters.records &+= 1
+            core.members[0].counters.control &+= 1
         case .drop(let reason):
             // A later fragment of a hello whose first one has already been let in.
-            if let known, reason == .noAssociation, handshaking(known) != nil {
-                deliver(&datagram, to: known, at: local, now: now)
+            if let known, reason == .noAssociation, isHandshaking(known) {
+                receive(&datagram, at: known, to: local, now: now)
             } else {
-                members[0].counters.dropRecord(reason)
+                core.members[0].counters.dropRecord(reason)
             }
         case .proceed(let hello):
-            if let known, flows[known].hello == hello {
+            if let known, core.links[known].hello == hello {
                 // The same hello once more: our flight was lost, or is on its way.
-                deliver(&datagram, to: known, at: local, now: now)
+                receive(&datagram, at: known, to: local, now: now)
             } else {
                 begin(with: &datagram, hello, from: source, to: local, known: known, now: now)
             }
         }
     }
 
-    private func begin(
+    /// Has the cookie exchange decide about a hello, and sends its reply.
+    private mutating func decide(
+        _ datagram: borrowing RawSpan, from source: Endpoint, to local: IPAddress, now: Instant
+    ) -> CookieExchange<Key>.Decision {
+        var cookieReply: [UInt8] = []
+        let decision = withScratch(byteCount: CookieExchange<Key>.replySize) { reply in
+            let decision = cookies.handle(datagram, from: source, now: now, reply: &reply)
+            if case .reply(let length) = decision { cookieReply = reply.bytes.extracting(first: length).copied() }
+            return decision
+        }
+        guard case .reply(let length) = decision else { return decision }
+        output.sendShared(nil, listener: 0, to: source, from: local, maximum: length, mayFragment: true) {
+            $0.write(cookieReply.bytes, at: 0) ? length : nil
+        }
+        return decision
+    }
+
+    private mutating func begin(
         with datagram: inout MutableRawSpan, _ hello: AuthenticationTag, from source: Endpoint, to local: IPAddress,
         known: Int32?, now: Instant
     ) {
+        let seed = core.random.next()
         guard !isDraining || known != nil, makeRoomForHandshake(besides: known, now: now),
-            let engine = makeEngine(source.datagramSize(linkMTU: 1500))
+            let association = core.makeAssociation(with: source, engine: makeEngine, seed: seed, now: now)
         else {
-            members[0].counters.dropRecord(.limit)
+            core.members[0].counters.dropRecord(.limit)
             return
         }
-        let association = Association(
-            engine: engine, path: path, headers: source.headerSize, seed: random.next(), now: now)
-        let index: Int32
-        if let known {
-            index = known
-            if let replaced = handshaking(known) {
-                replaced.abandon()
-                members[0].counters.add(replaced)
-                members[0].counters.failedHandshakes += 1
-            }
-            // Its answers leave from where the hello came to.
-            flows[index].localAddress = local
-            if flows[index].establishedAt != nil {
-                setSuccessor(association, index)
-            } else {
-                flows[index].association = association
-            }
+        let link = known ?? addLink(to: source, now: now)
+        // Its answers leave from where the hello came to.
+        core.links[link].localAddress = local
+        core.links[link].hello = hello
+        if known != nil, isHandshaking(link) { core.members[0].counters.failedHandshakes += 1 }
+        if core.links[link].establishedAt == nil {
+            core.endKeys(.current, of: link)
+            core.links[link].keys.begin(association)
         } else {
-            index = flows.insert(
-                source, Flow(serial: nextSerial, association: association, localAddress: local), in: .handshaking,
-                now: now)
-            nextSerial += 1
+            endSuccessor(of: link)
+            core.links[link].keys.beginNext(association)
+            successors += 1
         }
-        flows[index].hello = hello
-        association.receive(&datagram, now: now) { _ in }
-        association.needsAttention = true
-        serve(index, now: now)
+        var cursor = RecordCursor()
+        while core.links[link].keys.next(&datagram, &cursor, now: now) != .end {}
+        core.attend(link)
     }
 
-    /// The handshake under way at this address, be it a first one or a successor's.
-    private func handshaking(_ index: Int32) -> Association<Engine>? {
-        flows[index].successor ?? (flows[index].establishedAt == nil ? flows[index].association : nil)
+    private mutating func addLink(to peer: Endpoint, now: Instant) -> Int32 {
+        let link = core.addLink(in: .handshaking, use: .dedicated(flow: -1), now: now)
+        core.links[link].peer = peer
+        core.links[link].state = .handshaking
+        peers.insert(peer, at: link)
+        return link
     }
 
-    private func setSuccessor(_ successor: Association<Engine>?, _ index: Int32) {
-        if flows[index].successor != nil { successors -= 1 }
-        if successor != nil { successors += 1 }
-        flows[index].successor = successor
+    /// Whether a handshake is under way at this link, be it a first one or one beside its association.
+    private func isHandshaking(_ link: Int32) -> Bool {
+        core.links[link].keys.hasNext || core.links[link].establishedAt == nil
     }
 
-    private func makeRoomForHandshake(besides known: Int32?, now: Instant) -> Bool {
+    private mutating func endSuccessor(of link: Int32) {
+        guard core.links[link].keys.hasNext else { return }
+        successors -= 1
+        core.endKeys(.next, of: link)
+    }
+
+    private mutating func makeRoomForHandshake(besides known: Int32?, now: Instant) -> Bool {
         // One that replaces another at the same address takes no room.
-        guard known.flatMap({ handshaking($0) }) == nil,
-            flows.count(in: .handshaking) + successors >= limits.maximumHandshakes
-        else { return true }
-        guard let (oldest, _) = flows.oldest(in: .handshaking) else {
-            tellLimit(.handshakes, 0, evicted: nil, now: now)
+        if let known, isHandshaking(known) { return true }
+        guard core.links.count(in: .handshaking) + successors >= limits.maximumHandshakes else { return true }
+        guard let (oldest, _) = core.links.oldest(in: .handshaking) else {
+            core.tellLimit(.handshakes, member: 0, evicted: nil, now: now)
             return false
         }
-        tellLimit(.handshakes, 0, evicted: peer(of: oldest), now: now)
-        members[0].counters.evictions += 1
-        members[0].counters.failedHandshakes += 1
+        core.tellLimit(.handshakes, member: 0, evicted: core.peer(of: oldest), now: now)
+        core.members[0].counters.evictions += 1
+        core.members[0].counters.failedHandshakes += 1
         remove(oldest)
         return true
     }
 
     // MARK: Life of associations
 
-    func establish(
-        _ index: Int32, _ association: Association<Engine>, _ description: AssociationDescription, now: Instant
+    /// Follows every link that needs it to its next state.
+    mutating func settle(now: Instant) {
+        while let event = core.nextEvent(&output, now: now) {
+            switch event {
+            case .established(let link, let generation, let description):
+                establish(link, generation, description, now: now)
+            case .ended(let link, let generation, let end): finish(link, generation, end, now: now)
+            case .worn, .retryDue:
+                // The client's end begins handshakes.
+                continue
+            }
+        }
+    }
+
+    private mutating func establish(
+        _ link: Int32, _ generation: KeyGeneration, _ description: AssociationDescription, now: Instant
     ) {
-        let isShared = association.isShared
-        let name = description.serverName
-        let named =
-            isShared ? nil : members.firstIndex { $0.settings.serverName != nil && $0.settings.serverName == name }
-        let member = named ?? 0
-        let source = peer(of: index)
+        let isShared = description.applicationProtocol == SharedFrame.applicationProtocol
+        let member = isShared ? 0 : member(named: description.serverName)
+        let source = core.peer(of: link)
         if let denial = denial(of: description.peer, at: source.address, isShared ? nil : member) {
-            tell(.refused(peer: source, description.peer, by: denial), index)
-            return refuse(association, index)
+            core.tell(.refused(peer: source, description.peer, by: denial), link: link)
+            _ = core.links[link].keys.with(generation) { $0.refuse() }
+            return
         }
         guard isShared || sharing != .always else {
-            tell(.cannotShare(peer: source), index)
-            association.close()
-            return transmit(association, index)
+            core.tell(.cannotShare(peer: source), link: link)
+            _ = core.links[link].keys.with(generation) { $0.close() }
+            return
         }
-        let isSuccessor = flows[index].successor === association
-        if isSuccessor {
-            if let before = flows[index].predecessor { retire(before, index) }
-            flows[index].predecessor = nil
-            if let old = flows[index].association {
-                // A shared association's flows end with it; their numbers mean nothing to the next one.
-                if !isShared, !old.isShared, Int(flows[index].member) == member, old.isEstablished {
-                    flows[index].predecessor = old
-                } else {
-                    retire(old, index)
-                }
-            }
-            flows[index].rekeys += 1
-            if flows[index].channel != nil { dropCarried(by: index) }
-            setSuccessor(nil, index)
-            flows[index].association = association
-            repeatPing(by: association, index, now: now)
+        if generation == .next {
+            replaceKeys(of: link, isShared: isShared, member: member, now: now)
         } else {
             guard makeRoomForAssociation(now: now) else {
-                association.dropFinished(.limit)
-                association.close()
-                transmit(association, index)
+                core.links[link].keys.current?.dropFinished(.limit)
+                core.links[link].keys.current?.close()
                 return
             }
             established += 1
         }
+        guard isShared || core.links[link].flow != nil || addFlow(to: link, of: member, now: now) else {
+            core.links[link].keys.current?.close()
+            return
+        }
+        core.members[member].counters.handshakes += 1
+        core.members[member].counters.handshakeTimes.add(description.handshakeDuration)
+        core.links[link].member = Int32(truncatingIfNeeded: member)
+        core.links[link].state = .established
+        core.links[link].establishedAt = now
         if isShared {
-            output.close(flows.id(index))
-        } else if !isSuccessor || flows[index].channel != nil || Int(flows[index].member) != member {
-            guard openTarget(of: member, for: index, now: now) else {
-                association.close()
-                transmit(association, index)
-                return
-            }
+            core.links[link].use = .common
+            core.links[link].channel = UniqueBox(Channel())
+            core.arm(.common, at: now + limits.flowTimeout)
         }
-        flows[index].member = Int32(truncatingIfNeeded: member)
-        members[member].counters.handshakes += 1
-        members[member].counters.handshakeTimes.add(description.handshakeDuration)
-        flows[index].establishedAt = now
-        flows[index].channel = isShared ? SharedChannel(association) : nil
-        tell(.established(peer: source, sender: nil, description), index)
-        flows.move(index, to: isShared ? .shared : .flows(of: member), now: now)
-        if let channel = flows[index].channel {
-            association.accept(now: now) { record in take(record, from: channel, at: index, now: now) }
-        } else {
-            association.accept(now: now) { forward($0, index) }
-        }
+        core.tell(.established(peer: source, sender: nil, description), link: link)
+        core.links.move(link, to: isShared ? .common : .dedicated, now: now)
+        if let flow = core.links[link].flow { core.flows.touch(flow, now: now) }
+        accept(link, now: now)
     }
 
-    /// Has those who wait for the answer of what `association` has replaced answered by it.
-    private func repeatPing(by association: Association<Engine>, _ index: Int32, now: Instant) {
-        let id = flows.id(index)
-        guard pings.wait(for: id) else { return }
-        guard association.ping(now: now) else { return pings.answer(id, .lost) }
-        transmit(association, index)
+    /// The tunnel that a client in dedicated mode gets: the one that it names, or the first.
+    private func member(named name: String?) -> Int {
+        core.members.firstIndex { $0.settings.serverName != nil && $0.settings.serverName == name } ?? 0
+    }
+
+    /// Puts the keys of a handshake beside the association in its place. The link's flow stays where it goes on as it is.
+    private mutating func replaceKeys(of link: Int32, isShared: Bool, member: Int, now: Instant) {
+        let wasShared = core.links[link].channel != nil
+        let goesOn = !isShared && !wasShared && Int(core.links[link].member) == member
+        // A shared association's flows end with it; their numbers mean nothing to the next one.
+        if !goesOn { endFlows(of: link) }
+        successors -= 1
+        core.promoteKeys(of: link, keepingOld: goesOn && core.links[link].keys.isEstablished, now: now)
+    }
+
+    /// Gives a dedicated link its flow, with a socket to the tunnel's target; false where there is none to be had.
+    private mutating func addFlow(to link: Int32, of member: Int, now: Instant) -> Bool {
+        guard let flow = openFlow(of: member, in: .dedicated(of: member), now: now) else { return false }
+        core.flows[flow].link = link
+        core.links[link].use = .dedicated(flow: flow)
+        return true
+    }
+
+    /// Adds a flow with a socket to its tunnel's target; nil where there is none to be had.
+    mutating func openFlow(of member: Int, in queue: AgeQueue, now: Instant) -> Int32? {
+        refreshAddress(of: member, now: now)
+        guard let address = core.members[member].address else { return nil }
+        let flow = core.addFlow(of: member, in: queue, now: now)
+        if output.open(core.flows.id(flow), to: address) { return flow }
+        core.tell(.noSocket(address), member: member)
+        core.flows.remove(flow)
+        return nil
     }
 
     /// What keeps a peer out of the tunnel number `member`, or, where it is nil, out of all of them.
     func denial(of peer: PeerIdentity, at source: IPAddress, _ member: Int?) -> AccessDenial? {
-        if let member { return members[member].settings.access.denial(of: peer, at: source) }
-        let denials = members.compactMap { $0.settings.access.denial(of: peer, at: source) }
-        guard denials.count == members.count else { return nil }
+        if let member { return core.members[member].settings.access.denial(of: peer, at: source) }
+        let denials = core.members.compactMap { $0.settings.access.denial(of: peer, at: source) }
+        guard denials.count == core.members.count else { return nil }
         // Where one knows its identity, its address is what is wrong.
         return denials.contains(.source) ? .source : .identity
     }
 
-    private func refuse(_ association: Association<Engine>, _ index: Int32) {
-        association.refuse()
-        transmit(association, index)
-    }
-
-    /// Opens a flow's socket to its tunnel's target.
-    func openTarget(of member: Int, for index: Int32, now: Instant) -> Bool {
-        refreshAddress(of: member, now: now)
-        guard let address = members[member].address else { return false }
-        guard output.open(flows.id(index), to: address) else {
-            events.append(TunnelNotice(member: member, .noSocket(address)))
-            return false
-        }
-        return true
-    }
-
     /// Has a target's name resolved anew when what is known of it is old.
-    func refreshAddress(of member: Int, now: Instant) {
-        guard case .name = members[member].settings.target else { return }
-        if let askedAt = members[member].askedAt, now - askedAt < Self.resolutionInterval { return }
-        members[member].askedAt = now
+    mutating func refreshAddress(of member: Int, now: Instant) {
+        guard case .name = core.members[member].settings.target else { return }
+        if let askedAt = core.members[member].askedAt, now - askedAt < Self.resolutionInterval { return }
+        core.members[member].askedAt = now
         output.resolve(member)
     }
 
     static var resolutionInterval: Duration { .seconds(5) }
 
-    private func makeRoomForAssociation(now: Instant) -> Bool {
+    private mutating func makeRoomForAssociation(now: Instant) -> Bool {
         guard established >= limits.maximumAssociations else { return true }
-        let queues = [FlowTable<Endpoint, Flow>.Queue.shared] + members.indices.map { .flows(of: $0) }
-        let oldest = queues.compactMap { flows.oldest(in: $0) }.min { $0.touchedAt < $1.touchedAt }
-        guard let oldest, now - oldest.touchedAt >= min(TunnelLimits.idleBeforeEviction, limits.flowTimeout / 2) else {
-            tellLimit(.associations, 0, evicted: nil, now: now)
+        guard let (oldest, touchedAt) = oldestAssociation,
+            now - touchedAt >= min(TunnelLimits.idleBeforeEviction, limits.flowTimeout / 2)
+        else {
+            core.tellLimit(.associations, member: 0, evicted: nil, now: now)
             return false
         }
-        tellLimit(.associations, 0, evicted: peer(of: oldest.index), now: now)
-        members[Int(flows[oldest.index].member)].counters.evictions += 1
-        remove(oldest.index)
+        core.tellLimit(.associations, member: 0, evicted: core.peer(of: oldest), now: now)
+        core.members[Int(core.links[oldest].member)].counters.evictions += 1
+        remove(oldest)
         return true
     }
 
-    func finish(_ index: Int32, _ association: Association<Engine>, _ end: AssociationEnd, now: Instant) {
-        let source = peer(of: index)
-        if case .handshakeFailed(let failure) = end {
-            members[0].counters.failedHandshakes += 1
-            tell(.handshakeFailed(peer: source, failure, retryIn: nil), index)
-        } else if end != .closed {
-            tell(.ended(peer: source, association.description?.peer, end, retryIn: nil), index)
+    /// The established association that has been idle the longest.
+    private var oldestAssociation: (link: Int32, touchedAt: Instant)? {
+        var oldest = core.links.oldest(in: .common).map { (link: $0.place, touchedAt: $0.touchedAt) }
+        for member in core.members.indices {
+            guard let (flow, touchedAt) = core.flows.oldest(in: .dedicated(of: member)) else { continue }
+            if oldest.map({ touchedAt < $0.touchedAt }) ?? true { oldest = (core.flows[flow].link, touchedAt) }
         }
-        if flows[index].successor === association {
-            retire(association, index)
-            setSuccessor(nil, index)
-            flows[index].hello = nil
-            return
-        }
-        // A client that closes before its next handshake is done goes on with that one.
-        if let successor = flows[index].successor {
-            pings.answer(flows.id(index), .ended)
-            retire(association, index)
-            dropCarried(by: index)
-            flows[index].channel = nil
-            flows[index].association = successor
-            setSuccessor(nil, index)
-            if flows[index].establishedAt != nil { established -= 1 }
-            flows[index].establishedAt = nil
-            flows[index].member = 0
-            output.close(flows.id(index))
-            flows.move(index, to: .handshaking, now: now)
-            return
-        }
-        remove(index)
+        return oldest
     }
 
-    func remove(_ index: Int32) {
-        let id = flows.id(index)
-        pings.answer(flows.id(index), .ended)
-        dropCarried(by: index)
-        for association in [flows[index].association, flows[index].successor] {
-            guard let association else { continue }
-            association.close()
-            transmit(association, index)
-            retire(association, index)
+    private mutating func finish(_ link: Int32, _ generation: KeyGeneration, _ end: AssociationEnd, now: Instant) {
+        let source = core.peer(of: link)
+        if case .handshakeFailed(let failure) = end {
+            core.members[0].counters.failedHandshakes += 1
+            core.tell(.handshakeFailed(peer: source, failure, retryIn: nil), link: link)
+        } else if end != .closed {
+            let identity = core.links[link].keys.with(generation) { $0.description?.peer } ?? nil
+            core.tell(.ended(peer: source, identity, end, retryIn: nil), link: link)
         }
-        if let predecessor = flows[index].predecessor { retire(predecessor, index) }
-        if flows[index].establishedAt != nil { established -= 1 }
-        setSuccessor(nil, index)
-        output.close(id)
-        flows.remove(index)
+        if generation == .next {
+            endSuccessor(of: link)
+            core.links[link].hello = nil
+        } else if core.links[link].keys.hasNext {
+            // A client that closes before its next handshake is done goes on with that one.
+            goOnHandshaking(link, now: now)
+        } else {
+            remove(link)
+        }
+    }
+
+    /// Has a link go on with the handshake that was under way beside its association, which is over.
+    private mutating func goOnHandshaking(_ link: Int32, now: Instant) {
+        core.pings.answer(core.links.id(link), .ended)
+        endFlows(of: link)
+        successors -= 1
+        let rekeys = core.links[link].rekeys
+        core.promoteKeys(of: link, keepingOld: false, now: now)
+        core.links[link].rekeys = rekeys
+        if core.links[link].state == .established { established -= 1 }
+        core.links[link].establishedAt = nil
+        core.links[link].state = .handshaking
+        core.links[link].member = 0
+        core.links.move(link, to: .handshaking, now: now)
+        core.attend(link)
+    }
+
+    /// Ends a link, with its flows.
+    mutating func remove(_ link: Int32) {
+        endFlows(of: link)
+        if core.links[link].keys.hasNext { successors -= 1 }
+        core.endAssociations(of: link, &output)
+        if core.links[link].establishedAt != nil { established -= 1 }
+        peers.remove(core.peer(of: link))
+        core.links.remove(link)
     }
 }

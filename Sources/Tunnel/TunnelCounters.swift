@@ -73,17 +73,10 @@ public struct TunnelCounters: Sendable {
         drops.add(.truncated, count)
     }
 
-    /// Adds what an association has carried. Flows that share one have counts of their own.
-    mutating func add<Engine>(_ association: Association<Engine>) {
-        let counters = association.counters
-        if !association.isShared {
-            datagramsOut &+= counters.datagramsOut
-            bytesOut &+= counters.bytesOut
-            datagramsIn &+= counters.datagramsIn
-            bytesIn &+= counters.bytesIn
-        }
-        records &+= counters.records
-        control &+= counters.control
-        drops.add(counters.drops)
+    /// Adds what an association has received and dropped; its datagrams are counted with the flows.
+    mutating func add(_ association: AssociationCounters) {
+        records &+= association.records
+        control &+= association.control
+        drops.add(association.drops)
     }
 }

@@ -16,7 +16,7 @@ public enum TunnelEvent: Sendable {
     /// An association has new keys.
     case rekeyed(peer: Endpoint, AssociationDescription)
     /// The peer has no shared mode, so that each flow gets an association of its own.
-    case plainMode(peer: Endpoint)
+    case dedicatedMode(peer: Endpoint)
     /// A peer without shared mode was refused, because `sharing` is `always`.
     case cannotShare(peer: Endpoint)
     /// The peer does not carry this service for us; flows of the tunnel are dropped until it does.

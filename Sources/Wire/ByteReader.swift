@@ -89,6 +89,23 @@ extension Array where Element == UInt8 {
     }
 }
 
+extension InlineArray where Element == UInt8 {
+    /// The array's bytes, borrowed.
+    @inlinable
+    var bytes: RawSpan {
+        @_lifetime(borrow self)
+        get { unsafe span.bytes }
+    }
+
+    /// Lends the array's bytes for changing in place.
+    @inlinable
+    mutating func withMutableBytes<Result>(_ body: (inout MutableRawSpan) -> Result) -> Result {
+        var elements = mutableSpan
+        var bytes = unsafe elements.mutableBytes
+        return body(&bytes)
+    }
+}
+
 /// Lends `count` zeroed bytes of the stack for the duration of a call.
 @inlinable
 public func withScratch<Result>(byteCount count: Int, _ body: (inout MutableRawSpan) -> Result) -> Result {

@@ -177,27 +177,26 @@ private final class Subject {
         #expect(subject.association.counters.bytesOut == 3)
     }
 
-    @Test func `a datagram that is composed in place is sealed as any other and counted once`() throws {
+    @Test func `a datagram of two parts is sealed as any other and counted once`() throws {
         let subject = Subject.established()
-        var buffer = [UInt8](repeating: 0, count: 40)
+        let (prefix, payload): ([UInt8], [UInt8]) = ([9], [1, 2, 3, 4])
+        var buffer = [UInt8](repeating: 0x55, count: 40)
         let length = buffer.withMutableBytes { bytes in
-            subject.association.seal(byteCount: 5, into: &bytes) { plaintext in
-                #expect(plaintext.byteCount == 5)
-                plaintext.write(UInt8(9), at: 0)
-                plaintext.write(UInt32(0x0102_0304), at: 1)
-            }
+            subject.association.seal(prefix: prefix.bytes, payload: payload.bytes, into: &bytes)
         }
         #expect(Array(buffer[..<(length ?? 0)]) == FakePeer.sealed([9, 1, 2, 3, 4], sequence: 1))
         #expect(subject.association.counters.datagramsOut == 1 && subject.association.counters.bytesOut == 5)
     }
 
-    @Test func `what has no room is never composed`() {
+    @Test func `two parts that have no room together are dropped and counted`() {
         let subject = Subject.established()
-        var buffer = [UInt8](repeating: 0, count: 100)
-        for (byteCount, reason) in [(16_385, DropReason.oversize), (.max, .oversize), (90, .closed)] {
+        let prefix = [UInt8](repeating: 1, count: 45)
+        for (byteCount, reason) in [(16_340, DropReason.oversize), (45, .closed)] {
             let before = subject[reason]
+            let payload = [UInt8](repeating: 2, count: byteCount)
+            var buffer = [UInt8](repeating: 0, count: 100)
             let length = buffer.withMutableBytes { bytes in
-                subject.association.seal(byteCount: byteCount, into: &bytes) { _ in Issue.record("it was composed") }
+                subject.association.seal(prefix: prefix.bytes, payload: payload.bytes, into: &bytes)
             }
             #expect(length == nil && subject[reason] == before + 1)
         }

@@ -13,17 +13,22 @@ final class FakeProtection: RecordProtection {
 
     var expansion: Int { 8 }
 
+    var keys: UInt64 { key }
+
+    convenience init?(importing keys: UInt64) { self.init(key: keys) }
+
     func seal(
-        _ type: ContentType, number: RecordNumber, byteCount: Int, into buffer: inout MutableRawSpan,
-        write: (inout MutableRawSpan) -> Void
+        _ type: ContentType, number: RecordNumber, prefix: borrowing RawSpan, payload: borrowing RawSpan,
+        into buffer: inout MutableRawSpan
     ) -> Int? {
+        let byteCount = prefix.byteCount + payload.byteCount
         let header = RecordHeader(type: type, number: number, length: byteCount + expansion)
         let end = RecordHeader.size + byteCount
         sealedNumbers.append(number.rawValue)
         guard end + expansion <= buffer.byteCount else { return nil }
         header.write(into: &buffer)
-        var plaintext = buffer._mutatingExtracting(RecordHeader.size..<end)
-        write(&plaintext)
+        buffer.write(prefix, at: RecordHeader.size)
+        buffer.write(payload, at: RecordHeader.size + prefix.byteCount)
         let sum = check(type, number, buffer.bytes.extracting(RecordHeader.size..<end))
         buffer.write(sum, at: end)
         return end + expansion

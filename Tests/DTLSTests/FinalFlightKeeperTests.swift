@@ -15,7 +15,7 @@ import Wire
         ticket: [UInt8]?, size: Int, nextSequence: UInt64 = 5
     ) -> (datagrams: [[UInt8]], protection: FakeProtection) {
         let result = FakeEngine().result
-        var layer = RecordLayer(result)
+        var layer = AEADRecordLayer(result)
         let keeper = FinalFlightKeeper(
             FinalFlight(sessionTicket: ticket, finished: finished, nextSequence: nextSequence), isTimed: false,
             now: .at(0))
@@ -67,7 +67,7 @@ import Wire
 
     @Test func `it is sent again six times, each time under fresh numbers`() {
         let result = FakeEngine().result
-        var layer = RecordLayer(result)
+        var layer = AEADRecordLayer(result)
         let flight = FinalFlight(sessionTicket: message(4, body: 10), finished: finished, nextSequence: 5)
         let keeper = FinalFlightKeeper(flight, isTimed: false, now: .at(0))
         var numbers: [RecordNumber] = []
@@ -83,7 +83,7 @@ import Wire
     }
 
     @Test func `with a timer its waits double until it has been sent often enough`() throws {
-        var layer = RecordLayer(FakeEngine().result)
+        var layer = AEADRecordLayer(FakeEngine().result)
         let keeper = FinalFlightKeeper(
             FinalFlight(sessionTicket: nil, finished: finished, nextSequence: 0), isTimed: true, now: .at(0))
         var waits: [Duration] = []

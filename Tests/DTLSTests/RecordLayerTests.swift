@@ -5,19 +5,19 @@ import Wire
 
 @Suite struct RecordLayerTests {
     private func layer(nextSequence: UInt64 = 1, received: [UInt64] = [0]) -> (
-        RecordLayer<FakeProtection>, FakeProtection
+        AEADRecordLayer<FakeProtection>, FakeProtection
     ) {
         var result = FakeEngine().result
         result.nextSequence = nextSequence
         result.receivedSequences = received
-        return (RecordLayer(result), result.protection)
+        return (AEADRecordLayer(result), result.protection)
     }
 
-    private func open(_ record: [UInt8], _ layer: inout RecordLayer<FakeProtection>) -> Result<[UInt8], Dropped> {
+    private func open(_ record: [UInt8], _ layer: inout AEADRecordLayer<FakeProtection>) -> Result<[UInt8], Dropped> {
         var record = record
         guard let header = readRecord(record) else { return .failure(Dropped(reason: .malformed)) }
         switch record.withMutableBytes({ layer.open(&$0, header: header) }) {
-        case .drop(let reason): return .failure(Dropped(reason: reason))
+        case .dropped(let reason): return .failure(Dropped(reason: reason))
         case .plaintext(let range): return .success(Array(record[range]))
         }
     }
@@ -35,9 +35,7 @@ import Wire
         var tooSmall = [UInt8](repeating: 0, count: 20)
         let plaintext: [UInt8] = [1, 2, 3]
         let length = tooSmall.withMutableBytes { buffer in
-            layer.seal(.applicationData, byteCount: plaintext.count, into: &buffer) {
-                $0.write(plaintext.bytes, at: 0)
-            }
+            layer.seal(.applicationData, prefix: RawSpan(), payload: plaintext.bytes, into: &buffer)
         }
         #expect(length == nil)
         _ = layer.datagram(.applicationData, plaintext)
@@ -81,5 +79,17 @@ import Wire
     @Test func `overhead is header and expansion`() {
         let (layer, _) = layer()
         #expect(layer.overhead == 21)
+    }
+
+    @Test func `another record layer goes on where one was exported`() throws {
+        var (old, _) = layer(nextSequence: 5)
+        #expect(open(FakePeer.sealed([7], sequence: 9), &old) == .success([7]))
+        _ = old.datagram(.applicationData, [1])
+        let state = old.export()
+
+        var new = try #require(AEADRecordLayer<FakeProtection>(importing: state))
+        #expect(new.datagram(.applicationData, [1]) == FakePeer.sealed([1], sequence: 6))
+        #expect(open(FakePeer.sealed([7], sequence: 9), &new) == .failure(Dropped(reason: .replayed)))
+        #expect(open(FakePeer.sealed([8], sequence: 8), &new) == .success([8]))
     }
 }

@@ -12,11 +12,9 @@ import Wire
         let key = algorithm.keyLength
         let nonce = algorithm.fixedNonceLength
         let block = try SecretBytes.random(count: 2 * (key + nonce))
-        let client = DirectionKeys(key: 0..<key, nonce: 2 * key..<2 * key + nonce)
-        let server = DirectionKeys(key: key..<2 * key, nonce: 2 * key + nonce..<2 * (key + nonce))
         return (
-            try OpenSSLRecordProtection(algorithm, keyBlock: block, sealing: client, opening: server),
-            try OpenSSLRecordProtection(algorithm, keyBlock: block, sealing: server, opening: client)
+            try OpenSSLRecordProtection(RecordKeys(algorithm, block: block, isServer: false)),
+            try OpenSSLRecordProtection(RecordKeys(algorithm, block: block, isServer: true))
         )
     }
 
@@ -57,30 +55,39 @@ import Wire
     }
 
     @Test(arguments: AEADAlgorithm.allCases)
-    func `a plaintext that is composed in place is sealed, and nothing beyond it is lent`(
-        algorithm: AEADAlgorithm
-    ) throws {
+    func `a plaintext of two parts is sealed, and nothing behind the record is touched`(algorithm: AEADAlgorithm) throws {
         let (client, server) = try pair(algorithm)
-        let number = RecordNumber(epoch: 1, sequence: 7)
+        let (prefix, payload): ([UInt8], [UInt8]) = ([1], [2, 3])
         var buffer = [UInt8](repeating: 0x55, count: 200)
         let length = buffer.withMutableBytes { bytes in
-            client.seal(.applicationData, number: number, byteCount: 3, into: &bytes) { plaintext in
-                #expect(plaintext.byteCount == 3)
-                for index in 0..<3 { plaintext.write(UInt8(index + 1), at: index) }
-            }
+            client.seal(
+                .applicationData, number: RecordNumber(epoch: 1, sequence: 7), prefix: prefix.bytes,
+                payload: payload.bytes, into: &bytes)
         }
         let end = try #require(length)
         #expect(end == RecordHeader.size + 3 + client.expansion)
         #expect(open(server, Array(buffer[..<end])) == [1, 2, 3])
         #expect(buffer[end...].allSatisfy { $0 == 0x55 })
-        for byteCount in [-1, .min, 16_385, .max] {
+        for byteCount in [198, 16_384] {
+            let payload = [UInt8](repeating: 2, count: byteCount)
             let refused = buffer.withMutableBytes { bytes in
                 client.seal(
-                    .applicationData, number: RecordNumber(epoch: 1, sequence: 8), byteCount: byteCount, into: &bytes
-                ) { _ in Issue.record("it was composed") }
+                    .applicationData, number: RecordNumber(epoch: 1, sequence: 8), prefix: prefix.bytes,
+                    payload: payload.bytes, into: &bytes)
             }
             #expect(refused == nil)
         }
+    }
+
+    @Test(arguments: AEADAlgorithm.allCases)
+    func `another protection goes on with exported keys`(algorithm: AEADAlgorithm) throws {
+        let (client, server) = try pair(algorithm)
+        let first = try #require(seal(client, 1, [1]))
+        let successor = try #require(OpenSSLRecordProtection(importing: client.keys))
+        let second = try #require(seal(successor, 2, [2]))
+        #expect(open(server, first) == [1] && open(server, second) == [2])
+        let answer = try #require(seal(server, 1, [3]))
+        #expect(open(successor, answer) == [3])
     }
 
     @Test(arguments: AEADAlgorithm.allCases)

@@ -14,8 +14,8 @@ final class SimulatedHost: DatagramOutput {
     var refusesSockets = false
     /// Takes what comes to a flow's socket.
     var receive: (FlowID, Packet) -> Void = { _, _ in }
-    /// Takes a flow whose datagram the interface has refused as too large.
-    var refuse: (FlowID?) -> Void = { _ in }
+    /// Takes whose datagram the interface has refused as too large.
+    var refuse: (DatagramOrigin) -> Void = { _ in }
     /// Called when the tunnel wants its forward name resolved.
     var onResolve: () -> Void = {}
 
@@ -57,7 +57,7 @@ final class SimulatedHost: DatagramOutput {
 
     func send(_ flow: FlowID, maximum: Int, mayFragment: Bool, write: (inout MutableRawSpan) -> Int?) {
         guard let socket = sockets[flow] else { return }
-        send(flow, from: socket.local, to: socket.remote, maximum: maximum, mayFragment: mayFragment, write: write)
+        send(.own(flow), from: socket.local, to: socket.remote, maximum: maximum, mayFragment: mayFragment, write: write)
     }
 
     func sendShared(
@@ -65,19 +65,19 @@ final class SimulatedHost: DatagramOutput {
         mayFragment: Bool, write: (inout MutableRawSpan) -> Int?
     ) {
         let local = Endpoint(address: source, port: shared.port)
-        send(flow, from: local, to: destination, maximum: maximum, mayFragment: mayFragment, write: write)
+        send(.shared(flow), from: local, to: destination, maximum: maximum, mayFragment: mayFragment, write: write)
     }
 
     func resolve(_ member: Int) { onResolve() }
 
     private func send(
-        _ flow: FlowID?, from source: Endpoint, to destination: Endpoint, maximum: Int, mayFragment: Bool,
+        _ origin: DatagramOrigin, from source: Endpoint, to destination: Endpoint, maximum: Int, mayFragment: Bool,
         write: (inout MutableRawSpan) -> Int?
     ) {
         var buffer = [UInt8](repeating: 0, count: maximum)
         guard let length = buffer.withMutableBytes(write) else { return }
         let bytes = Array(buffer.prefix(length))
-        if !mayFragment, length + destination.headerSize > 1500 { return refuse(flow) }
+        if !mayFragment, length + destination.headerSize > 1500 { return refuse(origin) }
         let packet = Packet(source: source, destination: destination, bytes: bytes, mayFragment: mayFragment)
         simulation.network.send(packet, now: simulation.now)
     }

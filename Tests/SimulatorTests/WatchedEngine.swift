@@ -92,11 +92,18 @@ final class WatchedProtection: RecordProtection {
 
     var expansion: Int { protection.expansion }
 
+    var keys: RecordKeys { protection.keys }
+
+    convenience init?(importing keys: RecordKeys) {
+        guard let protection = OpenSSLRecordProtection(importing: keys) else { return nil }
+        self.init(protection, NumberLedger())
+    }
+
     func seal(
-        _ type: ContentType, number: RecordNumber, byteCount: Int, into buffer: inout MutableRawSpan,
-        write: (inout MutableRawSpan) -> Void
+        _ type: ContentType, number: RecordNumber, prefix: borrowing RawSpan, payload: borrowing RawSpan,
+        into buffer: inout MutableRawSpan
     ) -> Int? {
-        let length = protection.seal(type, number: number, byteCount: byteCount, into: &buffer, write: write)
+        let length = protection.seal(type, number: number, prefix: prefix, payload: payload, into: &buffer)
         if let length { ledger.note(buffer.bytes.extracting(0..<length)) }
         return length
     }

@@ -89,7 +89,7 @@ func summary(_ event: TunnelEvent) -> String {
     case .noSocket: "no socket"
     case .cannotShare: "cannot share"
     case .rekeyed: "rekeyed"
-    case .plainMode: "plain mode"
+    case .dedicatedMode: "plain mode"
     case .serviceRefused(let service, let reason): "service \(service) refused: \(reason)"
     case .serviceAccepted(let service): "service \(service) accepted"
     case .serviceDenied(_, _, let service, let reason): "service \(service) denied: \(reason)"

@@ -9,7 +9,7 @@ import Wire
     private func flow(_ index: Int32) -> FlowID { FlowID(index: index, generation: 0) }
 
     @Test func `entries come up in the order of their deadlines and not before`() {
-        var queue = DeadlineQueue()
+        var queue = DeadlineQueue<FlowID>()
         for index in [3, 1, 4, 2, 5] as [Int32] {
             var armed: Instant?
             queue.arm(flow(index), at: .at(Double(index)), armed: &armed)
@@ -19,13 +19,13 @@ import Wire
         #expect(queue.popDue(.at(0.9)) == nil)
         for index in 1...5 as ClosedRange<Int32> {
             let due = queue.popDue(.at(10))
-            #expect(due?.flow == flow(index) && due?.deadline == .at(Double(index)))
+            #expect(due?.subject == flow(index) && due?.deadline == .at(Double(index)))
         }
         #expect(queue.popDue(.at(10)) == nil && queue.earliest == nil)
     }
 
     @Test func `a deadline that is put off again and again is one entry`() {
-        var queue = DeadlineQueue()
+        var queue = DeadlineQueue<FlowID>()
         var armed: Instant?
         for step in 0..<10_000 { queue.arm(flow(1), at: .at(1 + Double(step) / 1000), armed: &armed) }
         #expect(queue.count == 1)

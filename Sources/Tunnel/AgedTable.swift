@@ -1,0 +1,186 @@
+// The links, or the flows, of one group: a slab whose elements are changed in place, each in a queue of ages, so that the oldest
+// idle one is known without a search.
+
+import BasicContainers
+import DTLS
+
+/// A place in a table, for as long as what stands there lives: the generation keeps a late answer from reaching the next
+/// element in the same place.
+public struct PlaceID: Hashable, Sendable {
+    /// The place in the table.
+    public let index: Int32
+    /// How often that place had been given away before.
+    public let generation: UInt32
+
+    /// Makes an id from its parts.
+    public init(index: Int32, generation: UInt32) {
+        self.index = index
+        self.generation = generation
+    }
+}
+
+/// What a table holds; made without arguments, it is what an empty place holds.
+protocol TableElement: ~Copyable {
+    init()
+}
+
+/// Which queue of ages an element stands in.
+struct AgeQueue: Hashable {
+    let number: Int
+
+    /// Links whose first handshake is under way.
+    static var handshaking: AgeQueue { AgeQueue(number: 0) }
+    /// Links that carry, or are to carry, flows of all tunnels.
+    static var common: AgeQueue { AgeQueue(number: 1) }
+    /// Links with one flow, which has the age.
+    static var dedicated: AgeQueue { AgeQueue(number: 2) }
+    /// Flows of the group's tunnel of this number; at a server's end those of common links.
+    static func flows(of member: Int) -> AgeQueue { AgeQueue(number: 3 + 2 * member) }
+    /// Server: flows of the group's tunnel of this number whose link they have for themselves.
+    static func dedicated(of member: Int) -> AgeQueue { AgeQueue(number: 4 + 2 * member) }
+
+    /// How many queues a group of so many tunnels has.
+    static func count(members: Int) -> Int { 3 + 2 * members }
+
+    /// Whose flows stand in it; nil for links.
+    var member: Int? { number < 3 ? nil : (number - 3) / 2 }
+}
+
+/// One place of a table. It does not stand inside of the table, where the compiler (Swift 6.3) loses its metadata.
+struct AgedEntry<Element: TableElement & ~Copyable>: ~Copyable {
+    var element = Element()
+    var touchedAt: Instant
+    var older: Int32 = -1
+    var newer: Int32 = -1
+    var generation: UInt32 = 0
+    var queue: Int32 = 0
+    var isLiving = true
+}
+
+/// A slab of elements that have an age.
+struct AgedTable<Element: TableElement & ~Copyable>: ~Copyable {
+    private struct Ends {
+        var oldest: Int32 = -1
+        var newest: Int32 = -1
+        var count = 0
+    }
+
+    private var entries = UniqueArray<AgedEntry<Element>>()
+    private var free: [Int32] = []
+    private var queues: [Ends]
+    /// Activity is noted no finer than this, in nanoseconds: moving an element in its queue for each datagram would cost more
+    /// than knowing its age exactly is worth.
+    private var granularity: Int64
+
+    /// `members` is how many tunnels the group has.
+    init(members: Int, granularity: Duration) {
+        queues = Array(repeating: Ends(), count: AgeQueue.count(members: members))
+        self.granularity = granularity.nanoseconds
+    }
+
+    /// How many elements there are.
+    var count: Int { entries.count - free.count }
+
+    /// How many elements stand in `queue`.
+    func count(in queue: AgeQueue) -> Int { queues[queue.number].count }
+
+    /// Sets how finely activity is noted.
+    mutating func setGranularity(_ granularity: Duration) { self.granularity = granularity.nanoseconds }
+
+    /// The element's place, if it still lives.
+    func place(of id: PlaceID) -> Int32? {
+        let index = Int(id.index)
+        guard index >= 0, index < entries.count, entries[index].generation == id.generation, entries[index].isLiving
+        else { return nil }
+        return id.index
+    }
+
+    /// The id of a living element.
+    func id(_ place: Int32) -> PlaceID { PlaceID(index: place, generation: entries[Int(place)].generation) }
+
+    /// The living element at this place.
+    subscript(place: Int32) -> Element {
+        @inline(__always)
+        _read {
+            assert(entries[Int(place)].isLiving)
+            yield entries[Int(place)].element
+        }
+        @inline(__always)
+        _modify {
+            assert(entries[Int(place)].isLiving)
+            yield &entries[Int(place)].element
+        }
+    }
+
+    /// Since when a living element has been idle, as finely as that is noted.
+    func touchedAt(_ place: Int32) -> Instant { entries[Int(place)].touchedAt }
+
+    /// Adds an element, as an empty place has it, as the newest of `queue`.
+    mutating func insert(in queue: AgeQueue, now: Instant) -> Int32 {
+        let place: Int32
+        if let reused = free.popLast() {
+            place = reused
+            entries[Int(place)].isLiving = true
+            entries[Int(place)].touchedAt = now
+        } else {
+            place = Int32(entries.count)
+            entries.append(AgedEntry(touchedAt: now))
+        }
+        link(place, to: queue)
+        return place
+    }
+
+    /// Removes a living element.
+    mutating func remove(_ place: Int32) {
+        unlink(place)
+        entries[Int(place)].generation &+= 1
+        entries[Int(place)].isLiving = false
+        entries[Int(place)].element = Element()
+        free.append(place)
+    }
+
+    /// Notes that the element is active.
+    mutating func touch(_ place: Int32, now: Instant) {
+        guard now.nanoseconds &- entries[Int(place)].touchedAt.nanoseconds >= granularity else { return }
+        move(place, to: AgeQueue(number: Int(entries[Int(place)].queue)), now: now)
+    }
+
+    /// Makes the element the newest of `queue`.
+    mutating func move(_ place: Int32, to queue: AgeQueue, now: Instant) {
+        unlink(place)
+        entries[Int(place)].touchedAt = now
+        link(place, to: queue)
+    }
+
+    /// The element of `queue` that has been idle the longest, and since when.
+    func oldest(in queue: AgeQueue) -> (place: Int32, touchedAt: Instant)? {
+        let place = queues[queue.number].oldest
+        return place < 0 ? nil : (place, entries[Int(place)].touchedAt)
+    }
+
+    /// The places of all living elements, in no order.
+    var living: [Int32] {
+        var places: [Int32] = []
+        places.reserveCapacity(count)
+        for index in 0..<entries.count where entries[index].isLiving { places.append(Int32(index)) }
+        return places
+    }
+
+    private mutating func link(_ place: Int32, to queue: AgeQueue) {
+        let newest = queues[queue.number].newest
+        entries[Int(place)].queue = Int32(truncatingIfNeeded: queue.number)
+        entries[Int(place)].older = newest
+        entries[Int(place)].newer = -1
+        if newest >= 0 { entries[Int(newest)].newer = place } else { queues[queue.number].oldest = place }
+        queues[queue.number].newest = place
+        queues[queue.number].count += 1
+    }
+
+    private mutating func unlink(_ place: Int32) {
+        let (older, newer) = (entries[Int(place)].older, entries[Int(place)].newer)
+        let queue = Int(entries[Int(place)].queue)
+        if older >= 0 { entries[Int(older)].newer = newer } else { queues[queue].oldest = newer }
+        if newer >= 0 { entries[Int(newer)].older = older } else { queues[queue].newest = older }
+        queues[queue].count -= 1
+    }
+}

@@ -1,0 +1,27 @@
+// The datagrams of one plaintext sender through one tunnel.
+
+import DTLS
+import Wire
+
+/// One flow of a group.
+struct Flow: ~Copyable, TableElement {
+    /// The number that its snapshots have.
+    var serial: UInt64 = 0
+    /// Its tunnel's number in the group.
+    var member: Int32 = 0
+    /// The place of the link that carries it; -1 while there is none.
+    var link: Int32 = -1
+    /// In shared mode, its number on the wire; 0 while it has none.
+    var number: UInt64 = 0
+    /// Whether the peer knows it by that number.
+    var isOpen = false
+    /// What it has carried.
+    var counters = FlowCounters()
+    var beganAt = Instant(nanoseconds: 0)
+    var toldOversizeAt: Instant?
+    /// Client: the local sender, and the local address that it sends to.
+    var sender: Endpoint?
+    var localAddress = IPAddress.anyIPv6
+    /// Client: what waits for an association.
+    var waiting = WaitingQueue()
+}

@@ -1,0 +1,176 @@
+// Datagrams between flows and links.
+//
+// To the peer: a flow's datagram is sealed for its link's association, in dedicated mode as it is, in shared mode behind a frame's
+// header, in as many records as the path takes. From the peer: records are pulled from the datagram one by one; data goes to the
+// flow that it is for.
+
+import ContainersPreview
+import DTLS
+import Settings
+import Wire
+
+extension GroupCore {
+    // MARK: To the peer
+
+    /// Sends a datagram to the peer of a link through the socket that is used for it; `write` is lent the link's keys.
+    mutating func send(
+        maximum: Int, mayFragment: Bool, at link: Int32, _ output: inout some DatagramOutput & ~Copyable,
+        write: (inout MutableRawSpan, inout KeyGenerations<Engine>) -> Int?
+    ) {
+        let id = links.id(link)
+        switch side {
+        case .client:
+            output.send(id, maximum: maximum, mayFragment: mayFragment) { buffer in
+                write(&buffer, &links[link].keys)
+            }
+        case .server:
+            let (peer, source) = (peer(of: link), links[link].localAddress)
+            output.sendShared(
+                id, listener: 0, to: peer, from: source, maximum: maximum, mayFragment: mayFragment
+            ) { buffer in
+                write(&buffer, &links[link].keys)
+            }
+        }
+    }
+
+    /// Seals a record of data for a link's association and sends it; returns whether it was sent.
+    mutating func seal(
+        prefix: borrowing RawSpan, payload: borrowing RawSpan, mayFragment: Bool, at link: Int32,
+        _ output: inout some DatagramOutput & ~Copyable
+    ) -> Bool {
+        let maximum = prefix.byteCount + payload.byteCount + (links[link].keys.current?.overhead ?? 0)
+        var isSealed = false
+        send(maximum: maximum, mayFragment: mayFragment, at: link, &output) { buffer, keys in
+            let length = keys.current?.seal(prefix: prefix, payload: payload, into: &buffer) ?? nil
+            isSealed = length != nil
+            return length
+        }
+        return isSealed
+    }
+
+    /// Sends a flow's datagram through the association that the flow has for itself, which is established.
+    mutating func sendDedicated(
+        _ datagram: borrowing RawSpan, of flow: Int32, _ output: inout some DatagramOutput & ~Copyable, now: Instant
+    ) {
+        let (link, member) = (flows[flow].link, Int(flows[flow].member))
+        let policy = members[member].settings.oversize
+        let fate = links[link].keys.current?.fate(of: datagram.byteCount, policy) ?? .whole
+        if fate != .whole {
+            // While the search goes on, a larger size may be about to be found.
+            if links[link].keys.current?.isPathSettled == true {
+                tellOversize(datagram.byteCount, fate, flow: flow, now: now)
+            }
+            if case .dropped = fate {
+                links[link].keys.current?.dropOffered(.oversize)
+                flows[flow].counters.dropped &+= 1
+                return
+            }
+        }
+        if seal(prefix: RawSpan(), payload: datagram, mayFragment: fate != .whole, at: link, &output) {
+            countSent(datagram.byteCount, flow: flow)
+        }
+        attendIfNeeded(link)
+    }
+
+    /// Sends a flow's datagram through its link's channel, asking for `service` unless that is nil.
+    mutating func sendShared(
+        _ datagram: borrowing RawSpan, of flow: Int32, opening service: [UInt8]?,
+        _ output: inout some DatagramOutput & ~Copyable, now: Instant
+    ) {
+        let (link, number, member) = (flows[flow].link, flows[flow].number, Int(flows[flow].member))
+        guard let header = FrameHeader.datagram(flow: number, opening: service) else {
+            return countDrop(.closed, flow: flow)
+        }
+        let headerSize = header.bytes.byteCount
+        let limit = min(links[link].keys.current?.maximumDatagram ?? 0, RecordHeader.maximumPlaintextLength)
+        if headerSize + datagram.byteCount <= limit {
+            guard seal(prefix: header.bytes, payload: datagram, mayFragment: false, at: link, &output) else {
+                flows[flow].counters.dropped &+= 1
+                return attendIfNeeded(link)
+            }
+        } else {
+            // Nothing is dropped for an assumption: before the first search has ended there is no limit.
+            guard members[member].settings.oversize == .fragment || links[link].keys.current?.isPathKnown != true else {
+                countDrop(.oversize, flow: flow)
+                if links[link].keys.current?.isPathSettled == true {
+                    let fate = DatagramFate.dropped(limit: max(limit - headerSize, 0))
+                    tellOversize(datagram.byteCount, fate, flow: flow, now: now)
+                }
+                return
+            }
+            sendFragments(of: datagram, of: flow, opening: service, limit: limit, &output)
+        }
+        countSent(datagram.byteCount, flow: flow)
+        attendIfNeeded(link)
+    }
+
+    private mutating func sendFragments(
+        of datagram: borrowing RawSpan, of flow: Int32, opening service: [UInt8]?, limit: Int,
+        _ output: inout some DatagramOutput & ~Copyable
+    ) {
+        let (link, flowNumber) = (flows[flow].link, flows[flow].number)
+        guard let number = links[link].channel?.value.numberDatagram() else { return }
+        var offset = 0
+        repeat {
+            let rest = datagram.byteCount - offset
+            let header = { (isLast: Bool) in
+                FrameHeader.fragment(
+                    flow: flowNumber, opening: service, datagram: number, offset: offset, isLast: isLast)
+            }
+            guard let first = header(false) else { return }
+            let count = min(rest, max(limit - first.bytes.byteCount, SharedFrame.minimumFragmentSize))
+            guard let front = header(count == rest) else { return }
+            let part = datagram.extracting(offset..<offset + count)
+            _ = seal(prefix: front.bytes, payload: part, mayFragment: false, at: link, &output)
+            offset += count
+        } while offset < datagram.byteCount
+    }
+
+    private mutating func countSent(_ byteCount: Int, flow: Int32) {
+        let member = Int(flows[flow].member)
+        members[member].counters.datagramsOut &+= 1
+        members[member].counters.bytesOut &+= UInt64(truncatingIfNeeded: byteCount)
+        flows[flow].counters.datagramsOut &+= 1
+        flows[flow].counters.bytesOut &+= UInt64(truncatingIfNeeded: byteCount)
+    }
+
+    // MARK: From the peer
+
+    /// Hands a datagram of the peer's to the flow's local program.
+    mutating func deliver(
+        _ datagram: borrowing RawSpan, to flow: Int32, _ output: inout some DatagramOutput & ~Copyable, now: Instant
+    ) {
+        let (id, member, byteCount) = (flows.id(flow), Int(flows[flow].member), datagram.byteCount)
+        members[member].counters.datagramsIn &+= 1
+        members[member].counters.bytesIn &+= UInt64(truncatingIfNeeded: byteCount)
+        flows[flow].counters.datagramsIn &+= 1
+        flows[flow].counters.bytesIn &+= UInt64(truncatingIfNeeded: byteCount)
+        // Data from the peer keeps the flow too: a subscriber may only listen.
+        flows.touch(flow, now: now)
+        guard let sender = flows[flow].sender else {
+            output.send(id, maximum: byteCount, mayFragment: true) { $0.write(datagram, at: 0) ? byteCount : nil }
+            return
+        }
+        output.sendShared(
+            id, listener: member, to: sender, from: flows[flow].localAddress, maximum: byteCount, mayFragment: true
+        ) { $0.write(datagram, at: 0) ? byteCount : nil }
+    }
+
+    /// Takes the data of a record of a dedicated association's.
+    mutating func takeDedicated(
+        _ record: borrowing RawSpan, at link: Int32, _ output: inout some DatagramOutput & ~Copyable, now: Instant
+    ) {
+        guard let flow = links[link].flow else {
+            // Data on an association that no flow has yet.
+            links[link].keys.drop(.noAssociation)
+            return
+        }
+        links[link].keys.countDelivery(record.byteCount)
+        deliver(record, to: flow, &output, now: now)
+    }
+
+    /// Ends old keys that are good for nothing any more.
+    mutating func endOutdatedKeys(of link: Int32, now: Instant) {
+        if links[link].keys.hasOutdated(now) { endKeys(.previous, of: link) }
+    }
+}

@@ -1,0 +1,183 @@
+// The keys of one link: those in use, those that a handshake beside them is to give, and those that they have replaced. Each
+// generation is an association of its own (RFC 6347 has no other way to new keys without renegotiation).
+//
+// A record from the peer:
+//   1. in the clear, or of a handshake, can only be meant for the newest association;
+//   2. anything else is tried with the keys in use, then with the old ones for as long as they are kept;
+//   3. what fits neither is the newest association's to keep, drop and count.
+
+import ContainersPreview
+import DTLS
+import Wire
+
+/// One of a link's generations of keys.
+enum KeyGeneration {
+    /// Those of a handshake beside the association.
+    case next
+    /// Those in use, or of a first handshake.
+    case current
+    /// Those that have been replaced.
+    case previous
+}
+
+/// The associations of one link.
+struct KeyGenerations<Engine: HandshakeEngine>: ~Copyable {
+    /// The association in use, or on its way; nil while there is none.
+    var current: Association<Engine>?
+    // Few links have these at any time, so they stand elsewhere.
+    private var following: UniqueBox<Association<Engine>>?
+    private var replaced: UniqueBox<Association<Engine>>?
+    private var replacedAt = Instant(nanoseconds: 0)
+    /// Whose the last record of data was.
+    private var source = KeyGeneration.current
+
+    /// How long replaced keys are good for what is late.
+    static var lateness: Duration { .seconds(3) }
+
+    /// Whether data can be sealed.
+    var isEstablished: Bool { current.read { $0.isEstablished } ?? false }
+    /// Whether a handshake beside the association is under way.
+    var hasNext: Bool { following != nil }
+    /// What is known of the association in use.
+    var description: AssociationDescription? { current.read { $0.description } ?? nil }
+    /// Whether something is to be sent or told.
+    var needsAttention: Bool {
+        current.read { $0.needsAttention } ?? false || following.read { $0.value.needsAttention } ?? false
+    }
+    /// When ``handleTimeout(now:)`` has something to do.
+    var deadline: Instant? {
+        .earlier(current.read { $0.deadline } ?? nil, following.read { $0.value.deadline } ?? nil)
+    }
+
+    // MARK: From one generation to the next
+
+    /// Begins the first handshake's association, or another attempt in its place.
+    mutating func begin(_ association: consuming Association<Engine>) { current = consume association }
+
+    /// Begins a handshake beside the association.
+    mutating func beginNext(_ association: consuming Association<Engine>) {
+        following = UniqueBox(consume association)
+    }
+
+    /// Puts the next keys in the place of those in use; the latter are kept for what is late, if `keepingOld`. What an
+    /// association that goes has carried is added to `counters`.
+    mutating func promote(keepingOld: Bool, now: Instant, counting counters: inout TunnelCounters) {
+        endPrevious(counting: &counters)
+        guard let next = following.take() else { return }
+        if let old = current.take() {
+            if keepingOld {
+                replaced = UniqueBox(consume old)
+                replacedAt = now
+            } else {
+                counters.add(old.counters)
+            }
+        }
+        current = next.consume()
+    }
+
+    /// Forgets an association, without a word to the peer where it still lives.
+    mutating func end(_ generation: KeyGeneration, counting counters: inout TunnelCounters) {
+        switch generation {
+        case .next:
+            guard var next = following.take()?.consume() else { return }
+            next.abandon()
+            counters.add(next.counters)
+        case .current:
+            guard var old = current.take() else { return }
+            old.abandon()
+            counters.add(old.counters)
+        case .previous: endPrevious(counting: &counters)
+        }
+    }
+
+    /// Forgets all of them.
+    mutating func endAll(counting counters: inout TunnelCounters) {
+        end(.next, counting: &counters)
+        end(.current, counting: &counters)
+        endPrevious(counting: &counters)
+    }
+
+    private mutating func endPrevious(counting counters: inout TunnelCounters) {
+        guard let old = replaced.take()?.consume() else { return }
+        counters.add(old.counters)
+    }
+
+    /// Adds what the associations have carried so far.
+    func add(to counters: inout TunnelCounters) {
+        if let carried = current.read({ $0.counters }) { counters.add(carried) }
+        if let carried = following.read({ $0.value.counters }) { counters.add(carried) }
+        if let carried = replaced.read({ $0.value.counters }) { counters.add(carried) }
+    }
+
+    // MARK: One of the associations
+
+    /// Has something done with the association of a generation; nil where there is none.
+    mutating func with<Result>(
+        _ generation: KeyGeneration, _ body: (inout Association<Engine>) -> Result
+    ) -> Result? {
+        switch generation {
+        case .current: current?.with(body)
+        case .next: following?.value.with(body)
+        case .previous: replaced?.value.with(body)
+        }
+    }
+
+    /// Does what is due.
+    mutating func handleTimeout(now: Instant) {
+        current?.handleTimeout(now: now)
+        following?.value.handleTimeout(now: now)
+    }
+
+    // MARK: Records from the peer
+
+    /// Takes the next record of a datagram. Its data is to be counted by ``countDelivery(_:)`` or ``drop(_:)``.
+    mutating func next(
+        _ datagram: inout MutableRawSpan, _ cursor: inout RecordCursor, now: Instant
+    ) -> ReceivedRecord {
+        guard following != nil || replaced != nil else {
+            source = .current
+            return current?.next(&datagram, &cursor, now: now) ?? .end
+        }
+        if !isOfHandshake(datagram.bytes, at: cursor.offset) {
+            source = .current
+            if let record = current?.nextIfOwn(&datagram, &cursor, now: now) { return record }
+            if now - replacedAt < Self.lateness {
+                source = .previous
+                if let record = replaced?.value.nextIfOwn(&datagram, &cursor, now: now) { return record }
+            }
+        }
+        source = following == nil ? .current : .next
+        return (following == nil
+            ? current?.next(&datagram, &cursor, now: now) : following?.value.next(&datagram, &cursor, now: now)) ?? .end
+    }
+
+    /// Whether a record is in the clear, or of a handshake.
+    private func isOfHandshake(_ datagram: borrowing RawSpan, at offset: Int) -> Bool {
+        datagram.uint16(at: offset + 3) == 0 || datagram.uint8(at: offset) == ContentType.handshake.rawValue
+    }
+
+    /// Whether old keys are kept that are good for nothing any more.
+    func hasOutdated(_ now: Instant) -> Bool { replaced != nil && now - replacedAt >= Self.lateness }
+
+    /// Counts the last record's data as delivered.
+    mutating func countDelivery(_ byteCount: Int) {
+        if source == .current {
+            current?.countDelivery(byteCount)
+        } else {
+            _ = with(source) { $0.countDelivery(byteCount) }
+        }
+    }
+
+    /// Counts the last record's data as dropped.
+    mutating func drop(_ reason: DropReason) {
+        _ = with(source) { $0.drop(reason) }
+    }
+}
+
+extension Association {
+    /// Has something done with it, where it stands behind an optional.
+    fileprivate mutating func with<Result>(_ body: (inout Self) -> Result) -> Result { body(&self) }
+
+    /// Whether it has been agreed to carry many flows.
+    var isShared: Bool { description?.applicationProtocol == SharedFrame.applicationProtocol }
+}

@@ -1,0 +1,63 @@
+// One DTLS association with a peer, for as long as somebody wants it: it outlives the associations that it has one after the
+// other, keeps their keys, and says which flows they carry.
+
+import ContainersPreview
+import DTLS
+import Wire
+
+/// What an association is for.
+enum LinkUse: Equatable {
+    /// For the flows of all tunnels of the group, or to find out whether the peer can do that.
+    case common
+    /// For the first flow that comes: the peer has no shared mode.
+    case spare
+    /// For one flow; -1 while there is none yet.
+    case dedicated(flow: Int32)
+}
+
+/// One link of a group.
+struct Link<Engine: HandshakeEngine>: ~Copyable, TableElement {
+    /// The number that its snapshots have.
+    var serial: UInt64 = 0
+    var keys = KeyGenerations<Engine>()
+    var use = LinkUse.dedicated(flow: -1)
+    /// In shared mode: the flows and their numbers.
+    var channel: UniqueBox<Channel>?
+    var state = AssociationSnapshot.State.idle
+    /// The tunnel that it counts for.
+    var member: Int32 = 0
+    /// The peer's address; client: nil until one has been tried.
+    var peer: Endpoint?
+    /// Server: the local address that the peer sends to.
+    var localAddress = IPAddress.anyIPv6
+    var establishedAt: Instant?
+    /// How often a new handshake has replaced its keys.
+    var rekeys: UInt32 = 0
+
+    /// Client: failures in a row, and which address comes next.
+    var failures: Int32 = 0
+    var attempts: Int32 = 0
+    /// Client: when the next attempt begins.
+    var retryAt: Instant?
+    /// Server: the hello that the running handshake answers, be it a first one or one beside the association.
+    var hello: AuthenticationTag?
+
+    /// The deadline that it is armed for.
+    var armed: Instant?
+    /// Whether it is on the list of those that need attention.
+    var isListed = false
+
+    /// Whether it carries, or is to carry, flows of all tunnels.
+    var isCommon: Bool { use == .common }
+
+    /// The one flow that it is for, if there is one.
+    var flow: Int32? {
+        if case .dedicated(let flow) = use, flow >= 0 { flow } else { nil }
+    }
+
+    /// Where it has something to do by itself.
+    var deadline: Instant? {
+        if state == .waiting { return retryAt }
+        return .earlier(keys.deadline, channel.read { $0.value.deadline } ?? nil)
+    }
+}

@@ -1,0 +1,140 @@
+// Shared mode at a server's end: a link carries flows of every service that its peer may have.
+//
+// A record of the peer's:
+//   1. that opens a flow names the service; what is unknown or forbidden is answered with CLOSE and a reason;
+//   2. of an open flow is sent to the service's target through the flow's own socket;
+//   3. of a flow that is not open is answered with CLOSE, so that the client opens another.
+// A datagram from the target is framed under the flow's number and sealed for the association.
+
+import ContainersPreview
+import DTLS
+import Settings
+import Wire
+
+extension ServerGroup where Output: ~Copyable {
+    /// Takes one record of the link's channel.
+    mutating func takeFrame(_ record: borrowing RawSpan, at link: Int32, now: Instant) {
+        switch SharedFrame(record) {
+        case .datagram(let number, let payload):
+            guard let flow = core.flow(ofNumber: number, at: link, &output, now: now) else { return }
+            core.takeDatagram(payload, of: flow, in: record, at: link, &output, now: now)
+        case .open(let number, let service, let payload):
+            guard let flow = open(number, service, in: record, at: link, now: now) else { return }
+            core.takeDatagram(payload, of: flow, in: record, at: link, &output, now: now)
+        case .fragment(let number, let fragment):
+            guard let flow = core.flow(ofNumber: number, at: link, &output, now: now) else { return }
+            core.takeFragment(fragment, of: flow, in: record, at: link, &output, now: now)
+        case .openFragment(let number, let service, let fragment):
+            guard let flow = open(number, service, in: record, at: link, now: now) else { return }
+            core.takeFragment(fragment, of: flow, in: record, at: link, &output, now: now)
+        case .close(let number, _):
+            core.countControl(record, at: link)
+            guard let flow = core.links[link].channel?.value.place(of: number) ?? nil else { return }
+            end(flow: flow, because: nil, now: now)
+        case .opened, .unknown, nil:
+            // A client is told that a flow is open, it does not tell.
+            core.links[link].keys.drop(.frame)
+        }
+    }
+
+    // MARK: Flows
+
+    /// The flow that a client opens, be it new or asked for once more.
+    private mutating func open(
+        _ number: UInt64, _ name: Range<Int>, in record: borrowing RawSpan, at link: Int32, now: Instant
+    ) -> Int32? {
+        let service = record.extracting(name)
+        if let known = core.links[link].channel?.value.place(of: number) ?? nil {
+            // Numbers are given once, so that one cannot mean two services.
+            guard Self.isEqual(service, core.members[Int(core.flows[known].member)].service) else {
+                core.links[link].keys.drop(.frame)
+                return nil
+            }
+            sendOpened(number, at: link)
+            return known
+        }
+        let asked = service.copied()
+        guard let member = services[asked] else {
+            let name = String(decoding: asked, as: UTF8.self)
+            return deny(number, name, .unknownService, .service, at: link, now: now)
+        }
+        let settings = core.members[member].settings
+        let peer = core.links[link].keys.description?.peer
+        guard peer.map({ settings.access.denial(of: $0, at: core.peer(of: link).address) == nil }) ?? false else {
+            return deny(number, settings.service, .forbidden, .service, at: link, now: now)
+        }
+        guard !isDraining, makeRoomForFlow(of: member, now: now) else {
+            return deny(number, settings.service, .limit, .limit, at: link, now: now)
+        }
+        guard let flow = openFlow(of: member, in: .flows(of: member), now: now) else {
+            return deny(number, settings.service, .unreachable, .service, at: link, now: now)
+        }
+        core.flows[flow].link = link
+        core.flows[flow].number = number
+        core.links[link].channel?.value.admit(number, at: flow)
+        sendOpened(number, at: link)
+        return flow
+    }
+
+    private static func isEqual(_ bytes: borrowing RawSpan, _ other: [UInt8]) -> Bool {
+        guard bytes.byteCount == other.count else { return false }
+        for index in other.indices where bytes.uint8(at: index) != other[index] { return false }
+        return true
+    }
+
+    private mutating func sendOpened(_ number: UInt64, at link: Int32) {
+        guard let frame = FrameHeader.opened(flow: number) else { return }
+        _ = core.seal(prefix: frame.bytes, payload: RawSpan(), mayFragment: false, at: link, &output)
+    }
+
+    /// Says no to a flow, and why, once in a while also in the log.
+    private mutating func deny(
+        _ number: UInt64, _ service: String, _ reason: CloseReason, _ drop: DropReason, at link: Int32, now: Instant
+    ) -> Int32? {
+        core.links[link].keys.drop(drop)
+        core.sendClose(number, reason, isAnswer: true, at: link, &output, now: now)
+        if reason == .limit || reason == .unreachable { return nil }
+        if let toldDenialAt, now - toldDenialAt < .seconds(10) { return nil }
+        toldDenialAt = now
+        let peer = core.links[link].keys.description?.peer
+        core.tell(.serviceDenied(peer: core.peer(of: link), peer, service: service, reason), link: link)
+        return nil
+    }
+
+    private mutating func makeRoomForFlow(of member: Int, now: Instant) -> Bool {
+        let limits = core.members[member].settings.limits
+        guard core.flows.count(in: .flows(of: member)) >= limits.maximumFlows else { return true }
+        guard let (oldest, touchedAt) = core.flows.oldest(in: .flows(of: member)),
+            now - touchedAt >= min(TunnelLimits.idleBeforeEviction, limits.flowTimeout / 2)
+        else {
+            core.tellLimit(.flows, member: member, evicted: nil, now: now)
+            return false
+        }
+        core.tellLimit(.flows, member: member, evicted: core.peer(of: core.flows[oldest].link), now: now)
+        core.members[member].counters.evictions += 1
+        end(flow: oldest, because: .limit, now: now)
+        return true
+    }
+
+    /// Ends a flow of a shared link; with a reason, the peer is told.
+    mutating func end(flow: Int32, because reason: CloseReason?, now: Instant) {
+        let (link, number) = (core.flows[flow].link, core.flows[flow].number)
+        core.forget(number, at: link)
+        if let reason { core.sendClose(number, reason, isAnswer: false, at: link, &output, now: now) }
+        output.close(core.flows.id(flow))
+        core.flows.remove(flow)
+    }
+
+    /// Ends every flow of a link, whose association is over or replaced.
+    mutating func endFlows(of link: Int32) {
+        var places = core.links[link].channel?.value.livingPlaces ?? []
+        if let flow = core.links[link].flow { places.append(flow) }
+        core.discardPieces(of: link)
+        core.links[link].channel = nil
+        core.links[link].use = .dedicated(flow: -1)
+        for flow in places {
+            output.close(core.flows.id(flow))
+            core.flows.remove(flow)
+        }
+    }
+}

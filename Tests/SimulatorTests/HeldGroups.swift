@@ -1,0 +1,1 @@
+../TunnelTests/HeldGroups.swift
