@@ -239,7 +239,7 @@ import Wire
         let client = try UDPSocket.bound(to: Endpoint(address: .anyIPv4, port: 0))
         let batch = SendBatch()
         let foreign = IPAddress(ipv4: 0xc000_0201)
-        for token: UInt32 in [1, 1, 2] {
+        for token: UInt64 in [1, 1, 2] {
             batch.append([1], on: client, to: server.localEndpoint, from: foreign, token: token)
         }
         let failures = batch.flush()
@@ -266,7 +266,7 @@ import Wire
             let batch = SendBatch()
             for (token, size) in [2000, 2000, 1000, 1000, 1000, 1473, 1472].enumerated() {
                 batch.append(
-                    pattern(size), on: client, to: connected ? nil : server.localEndpoint, token: UInt32(token))
+                    pattern(size), on: client, to: connected ? nil : server.localEndpoint, token: UInt64(token))
             }
             let failures = batch.flush()
             return Observed(failures: failures, arrived: try collect(4, from: server).map(\.bytes.count))
@@ -331,7 +331,7 @@ import Wire
             let batch = SendBatch()
             // The fragments of the long one outgrow the send buffer (ENOBUFS).
             for (token, size) in [100, 60_000, 101].enumerated() {
-                batch.append(pattern(size), on: client, to: server.localEndpoint, token: UInt32(token))
+                batch.append(pattern(size), on: client, to: server.localEndpoint, token: UInt64(token))
             }
             let failures = batch.flush()
             return (failures, try collect(2, from: server).map(\.bytes.count))

@@ -91,15 +91,15 @@ import Wire
         #expect(try observe(.probe) == Observed(arrived: 0, failures: [EMSGSIZE]))
     }
 
-    @Test func `a closed socket fails and closing it again is harmless`() throws {
-        let socket = try UDPSocket.bound(to: loopback4)
-        socket.close()
-        socket.close()
-        #expect(socket.descriptor == -1)
-        #expect(ReceiveBatch(slots: 1).receive(from: socket) == .failed(EBADF))
-        let batch = SendBatch()
-        batch.append([1], on: socket, to: Endpoint(address: .loopbackIPv4, port: 9), token: 5)
-        #expect(batch.flush() == [Failure(token: 5, datagrams: 1, code: EBADF)])
+    @Test func `a socket is closed when the last reference to it goes`() throws {
+        var socket: UDPSocket? = try UDPSocket.bound(to: loopbackOfItsOwn())
+        let endpoint = try #require(socket?.localEndpoint)
+        var other = socket
+        socket = nil
+        #expect(throws: SystemError(EADDRINUSE, "bind", "\(endpoint)")) { try UDPSocket.bound(to: endpoint) }
+        #expect(other?.localEndpoint == endpoint)
+        other = nil
+        _ = try UDPSocket.bound(to: endpoint)
     }
 
     @Test func `an IPv6 destination on an IPv4 socket is reported`() throws {
