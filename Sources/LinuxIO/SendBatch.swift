@@ -16,7 +16,7 @@ public import Wire
 /// still waits when the batch itself goes is not sent. Not Sendable: one per worker.
 @safe public final class SendBatch {
     /// What has been done so far.
-    public private(set) var statistics = SendStatistics()
+    private(set) var statistics = SendStatistics()
 
     // Kernels before 6.9 take no more than 64 segments, and of more than 65000 bytes lo makes single datagrams again.
     private static let maximumSegments = 64

@@ -40,8 +40,6 @@ public final class UDPSocket {
     public enum Fragmentation: Sendable {
         /// It is fragmented, here and in IPv4 on its way.
         case allowed
-        /// It fails with EMSGSIZE when it is longer than the path MTU that the kernel has learnt.
-        case forbidden
         /// It fails with EMSGSIZE when it is longer than the interface takes; what the kernel has learnt
         /// about the path is not heeded (RFC 8899 probes).
         case probe
@@ -50,7 +48,6 @@ public final class UDPSocket {
         var value: CInt {
             switch self {
             case .allowed: IP_PMTUDISC_DONT
-            case .forbidden: IP_PMTUDISC_DO
             case .probe: IP_PMTUDISC_PROBE
             }
         }
@@ -83,12 +80,9 @@ public final class UDPSocket {
         return socket
     }
 
-    /// Makes a socket that sends to and receives from one peer only, optionally from a chosen local endpoint.
-    public static func connected(
-        to remote: Endpoint, from local: Endpoint? = nil, options: Options = Options()
-    ) throws(SystemError) -> UDPSocket {
+    /// Makes a socket that sends to and receives from one peer only.
+    public static func connected(to remote: Endpoint, options: Options = Options()) throws(SystemError) -> UDPSocket {
         let socket = try UDPSocket(family: remote.family, remote: remote, options: options)
-        if let local { try socket.bind(to: local) }
         try socket.connect(to: remote)
         return socket
     }
@@ -120,22 +114,6 @@ public final class UDPSocket {
             destination: Endpoint(address: address, port: error.destination.port, scope: error.destination.scope),
             code: error.error, packetSize: error.packet_size > 0 ? Int(error.packet_size) : nil)
     }
-
-    /// The path MTU in bytes, IP header included, that the kernel believes in; nil for a socket that is not connected.
-    public var pathMTU: Int? {
-        family == AF_INET
-            ? option(CInt(IPPROTO_IP), IP_MTU).map(Int.init)
-            : option(CInt(IPPROTO_IPV6), IPV6_MTU).map(Int.init)
-    }
-
-    /// The errno that ICMP has left on the socket, 0 for none. Reading clears it.
-    public var pendingError: CInt { option(SOL_SOCKET, SO_ERROR) ?? 0 }
-
-    /// The bytes of receive buffer that the system has given, its own overhead included.
-    public var receiveBufferBytes: Int { option(SOL_SOCKET, SO_RCVBUF).map(Int.init) ?? 0 }
-
-    /// The bytes of send buffer that the system has given, its own overhead included.
-    public var sendBufferBytes: Int { option(SOL_SOCKET, SO_SNDBUF).map(Int.init) ?? 0 }
 
     // MARK: - Set-up
 
@@ -189,13 +167,6 @@ public final class UDPSocket {
         var value = value
         let result = unsafe setsockopt(descriptor, level, name, &value, socklen_t(MemoryLayout<CInt>.size))
         guard result == 0 else { throw .last(operation) }
-    }
-
-    private func option(_ level: CInt, _ name: CInt) -> CInt? {
-        var value: CInt = 0
-        var size = socklen_t(MemoryLayout<CInt>.size)
-        guard unsafe getsockopt(descriptor, level, name, &value, &size) == 0 else { return nil }
-        return value
     }
 }
 

@@ -1,7 +1,8 @@
 import Glibc
-import LinuxIO
 import Testing
 import Wire
+
+@testable import LinuxIO
 
 @Suite struct `Sending in batches` {
     @Test(arguments: [IPAddress.loopbackIPv4, .loopbackIPv6])
@@ -262,7 +263,7 @@ import Wire
             let server = try UDPSocket.bound(to: loopback4)
             let client =
                 connected ? try UDPSocket.connected(to: server.localEndpoint) : try UDPSocket.bound(to: loopback4)
-            try client.setFragmentation(.forbidden)
+            try client.setFragmentation(.probe)
             let batch = SendBatch()
             for (token, size) in [2000, 2000, 1000, 1000, 1000, 1473, 1472].enumerated() {
                 batch.append(

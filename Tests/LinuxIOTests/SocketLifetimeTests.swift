@@ -47,9 +47,9 @@ import Wire
         var expected: [Endpoint: [UInt8]] = [:]
         // Each is let go at once, so that without the batch's hold the next would have its number.
         for seed in 0..<100 {
-            let client = try UDPSocket.connected(to: server.localEndpoint, from: loopbackOfItsOwn(), options: .perFlow)
+            let client = try UDPSocket.bound(to: loopbackOfItsOwn(), options: .perFlow)
             expected[client.localEndpoint] = pattern(20, seed: seed)
-            batch.append(pattern(20, seed: seed), on: client)
+            batch.append(pattern(20, seed: seed), on: client, to: server.localEndpoint)
         }
         #expect(batch.flush().isEmpty)
         let arrivals = try collect(100, from: server)
