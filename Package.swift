@@ -89,6 +89,7 @@ let package = Package(
             swiftSettings: strict),
 
         .target(name: "CVirtualTime", path: "Tests/CVirtualTime"),
+        .executableTarget(name: "refuse-call", path: "Tests/RefuseCall"),
         .target(
             name: "FuzzSupport", dependencies: [.product(name: "NIOEmbedded", package: "swift-nio")],
             path: "Tests/FuzzSupport"),
@@ -122,6 +123,6 @@ let package = Package(
         .testTarget(name: "InteropTests", dependencies: ["TestSupport", "Control", "culvert", "culvert-impair"]),
         .testTarget(
             name: "EndToEndTests",
-            dependencies: ["TestSupport", "Control", "Wire", "culvert", "culvert-impair"]),
+            dependencies: ["TestSupport", "Control", "Wire", "culvert", "culvert-impair", "refuse-call"]),
     ]
 )

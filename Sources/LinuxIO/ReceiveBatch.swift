@@ -12,7 +12,8 @@ public enum ReceiveOutcome: Equatable, Sendable {
     case received(slots: Int)
     /// Nothing is waiting.
     case empty
-    /// The socket is unusable, or the system is out of memory: the errno.
+    /// The socket is unusable, or the system is out of memory: the errno. A `Poller` may report the socket again at once, and
+    /// will as long as the reason lasts; so whoever reads takes it out of the poller before waiting again.
     case failed(CInt)
 }
 
