@@ -60,6 +60,7 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
             ],
+            resources: [.embedInCode("Resources")],
             swiftSettings: strict),
         .target(
             name: "Daemon",
@@ -92,6 +93,7 @@ let package = Package(
             swiftSettings: strict),
 
         .target(name: "CVirtualTime", path: "Tests/CVirtualTime"),
+        .executableTarget(name: "refuse-call", path: "Tests/RefuseCall"),
         .target(
             name: "FuzzSupport", dependencies: [.product(name: "NIOEmbedded", package: "swift-nio")],
             path: "Tests/FuzzSupport"),
@@ -126,6 +128,6 @@ let package = Package(
         .testTarget(name: "InteropTests", dependencies: ["TestSupport", "Control", "culvert", "culvert-impair"]),
         .testTarget(
             name: "EndToEndTests",
-            dependencies: ["TestSupport", "Control", "Wire", "culvert", "culvert-impair"]),
+            dependencies: ["TestSupport", "Control", "Wire", "culvert", "culvert-impair", "refuse-call"]),
     ]
 )

@@ -16,10 +16,12 @@ public enum StatusPage {
         <meta name="robots" content="noindex">
         <title>culvert</title>
         <link rel="icon" href="data:image/svg+xml,\(icon)">
-        <style>\(style)</style>
+        <style>
+        \(style)</style>
         </head>
         \(body)
-        <script>\(script)</script>
+        <script>
+        \(script)</script>
         </html>
 
         """
@@ -31,9 +33,16 @@ public enum StatusPage {
         trusted-types 'none'
         """
 
+    // The files of Resources are compiled into the program: nothing has to be found when it runs.
+
+    /// The content of the page's only `script` element, but for a line break before it.
+    static let script = String(decoding: PackageResources.StatusPage_js, as: UTF8.self)
+    /// The content of the page's only `style` element, but for a line break before it.
+    static let style = String(decoding: PackageResources.StatusPage_css, as: UTF8.self)
+
     // A test computes these and says what they have to be when the script or the style has changed.
-    static let scriptHash = "sha256-7bFi2t61a91/GiurRMc1zItoVcY+TUo0VOqxfa8iTk0="
-    static let styleHash = "sha256-y2m66YxQfjar/hYf46xHRroxU8Rl9igcRloKd3jqgqg="
+    static let scriptHash = "sha256-F1wzN7s+E8/nfU9PjBSgpcVxF9ewB7pgR0pfhdl9Es0="
+    static let styleHash = "sha256-nMI3ONW3ZxU/f3TgQBhsDj9AYod011rGT0aF4OJQmIA="
 
     /// A culvert: water under an arch.
     private static let icon = """
@@ -52,7 +61,7 @@ public enum StatusPage {
         <p id="host"></p>
         <p id="pulse"><i aria-hidden="true"></i><span>connecting</span></p>
         </header>
-        <main id="main" aria-busy="true">
+        <main id="main" aria-busy="true" data-most-names="\(DaemonStatus.Summary.longestIdentityList)">
         <div id="offline" role="alert" hidden><strong></strong> <span></span></div>
         <noscript><p class="plain">This page draws itself with a script. Without one, see
         <a href="v1/status">/v1/status</a> and <a href="v1/tunnels">/v1/tunnels</a>.</p></noscript>

@@ -18,7 +18,7 @@ extension TunnelPlan {
     func checkFree() throws(WorkerFailure) {
         let listen = settings.listen
         do {
-            try UDPSocket.bound(to: listen.value).close()
+            _ = try UDPSocket.bound(to: listen.value)
         } catch {
             let advice =
                 switch error.code {

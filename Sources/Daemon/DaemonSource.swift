@@ -18,6 +18,8 @@ enum SupervisorMessage: Sendable {
     case drain(@Sendable (ControlOutcome<DrainResult>) -> Void)
     /// The daemon drains, and its last flow has ended.
     case drained
+    /// A worker has ended by itself.
+    case workerFailed(WorkerFailure)
 }
 
 /// The daemon behind the control API.
@@ -57,6 +59,7 @@ final class DaemonSource: ControlSource {
     }
 
     let state: Mutex<State>
+    /// To the supervisor.
     let messages: Mailbox<SupervisorMessage>
     let workers: Workers
     private let log: DaemonLog
@@ -64,12 +67,14 @@ final class DaemonSource: ControlSource {
     private let startedAt = Date()
     private let began = MonotonicClock.now
 
-    init(_ state: State, workers: Workers, log: DaemonLog, path: String?) throws(SystemError) {
+    init(
+        _ state: State, workers: Workers, messages: Mailbox<SupervisorMessage>, log: DaemonLog, path: String?
+    ) {
         self.state = Mutex(state)
         self.workers = workers
         self.log = log
         self.path = path
-        messages = try Mailbox()
+        self.messages = messages
     }
 
     private var current: State { state.withLock { $0 } }

@@ -15,7 +15,7 @@ final class GroupSockets: DatagramOutput {
     }
 
     /// The sockets that the group listens on: a client's one for each tunnel, a server's one for all.
-    let listeners: [UDPSocket]
+    private(set) var listeners: [UDPSocket]
 
     private let number: UInt16
     private let poller: Poller
@@ -43,12 +43,11 @@ final class GroupSockets: DatagramOutput {
         }
     }
 
-    /// Closes every socket.
+    /// Sends what has been written, and closes every socket.
     func closeAll() {
         collect()
-        for entry in flowSockets { entry?.socket.close() }
         flowSockets = []
-        for socket in listeners { socket.close() }
+        listeners = []
     }
 
     /// The flow's own socket, if it is still that flow's.
@@ -90,10 +89,8 @@ final class GroupSockets: DatagramOutput {
         guard Int(flow.index) < flowSockets.count, let entry = flowSockets[Int(flow.index)],
             entry.generation == flow.generation
         else { return }
-        // What was written for it goes out first: the batch knows sockets by number only.
-        collect()
+        // The batch keeps it until what was written for it has gone out.
         flowSockets[Int(flow.index)] = nil
-        entry.socket.close()
     }
 
     func send(_ flow: FlowID, maximum: Int, mayFragment: Bool, write: (inout MutableRawSpan) -> Int?) {
@@ -104,7 +101,7 @@ final class GroupSockets: DatagramOutput {
             return
         }
         batch.append(
-            on: entry.socket, token: UInt32(bitPattern: flow.index), mayFragment: mayFragment, maximum: maximum,
+            on: entry.socket, token: Self.token(of: flow), mayFragment: mayFragment, maximum: maximum,
             write: write)
     }
 
@@ -114,7 +111,7 @@ final class GroupSockets: DatagramOutput {
     ) {
         batch.append(
             on: listeners[listener], to: destination, from: source.isUnspecified ? nil : source,
-            token: flow.map { UInt32(bitPattern: $0.index) } ?? .max, mayFragment: mayFragment, maximum: maximum,
+            token: Self.token(of: flow), mayFragment: mayFragment, maximum: maximum,
             write: write)
     }
 
@@ -124,11 +121,19 @@ final class GroupSockets: DatagramOutput {
 
     private func collect() {
         batch.flush { token, count, code in
-            let index = Int32(bitPattern: token)
-            let generation = index >= 0 && Int(index) < flowSockets.count ? flowSockets[Int(index)]?.generation : nil
-            let flow = generation.map { FlowID(index: index, generation: $0) }
-            failures.append(Failure(flow: flow, failure: SendFailure(code), count: count))
+            failures.append(Failure(flow: Self.flow(of: token), failure: SendFailure(code), count: count))
         }
+    }
+
+    private static func token(of flow: FlowID?) -> UInt64 {
+        guard let flow else { return .max }
+        return UInt64(flow.generation) << 32 | UInt64(UInt32(bitPattern: flow.index))
+    }
+
+    /// Nil for a datagram of no flow; a flow's place is never negative.
+    private static func flow(of token: UInt64) -> FlowID? {
+        let index = Int32(truncatingIfNeeded: token)
+        return index < 0 ? nil : FlowID(index: index, generation: UInt32(truncatingIfNeeded: token >> 32))
     }
 
     /// Room for a burst of some thousand datagrams; only what is waiting is ever allocated.

@@ -29,7 +29,7 @@ final class Resolver: Sendable {
                 })
         }
         guard thread == nil else { return }
-        finish(address, .failure(ResolutionError(host: host, reason: "no thread to be had", isTemporary: true)))
+        finish(address, .failure(ResolutionError(host: host, reason: "no thread to be had")))
     }
 
     private func finish(_ address: TransportAddress, _ result: Result<[Endpoint], ResolutionError>) {

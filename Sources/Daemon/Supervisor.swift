@@ -10,7 +10,7 @@ import Wire
 
 /// Runs the daemon.
 public struct Supervisor {
-    /// Why the daemon did not start.
+    /// Why the daemon did not start, or could not go on.
     public struct Failure: Error, CustomStringConvertible {
         /// One sentence, for standard error.
         public let description: String
@@ -19,11 +19,10 @@ public struct Supervisor {
     private let configuration: Configuration
     private let log: DaemonLog
     private let path: String?
+    private let runWorker: WorkerPool.Run
 
     /// Prepares a daemon for a checked configuration, which was read from `path`.
     public init(_ configuration: Configuration, path: String? = nil) {
-        self.configuration = configuration
-        self.path = path
         let form: LogForm =
             switch configuration.daemon.logFormat {
             case .auto: .automatic
@@ -31,10 +30,20 @@ public struct Supervisor {
             case .json: .json
             case .journal: .journal
             }
-        log = DaemonLog(form: form, level: LogLevel(configuration.daemon.logLevel))
+        let log = DaemonLog(form: form, level: LogLevel(configuration.daemon.logLevel))
+        self.init(configuration, path: path, log: log) { worker throws(SystemError) in try worker.run() }
     }
 
-    /// Carries datagrams until SIGTERM or SIGINT; returns once every peer has been told and every thread has ended.
+    /// Prepares a daemon with this log and with workers that do as `runWorker` does.
+    init(_ configuration: Configuration, path: String?, log: DaemonLog, runWorker: @escaping WorkerPool.Run) {
+        self.configuration = configuration
+        self.path = path
+        self.log = log
+        self.runWorker = runWorker
+    }
+
+    /// Carries datagrams until SIGTERM or SIGINT, or until a worker cannot go on, which is thrown; returns once every peer has
+    /// been told and every thread has ended.
     public func run() throws(Failure) {
         do {
             // Before any thread starts, so that every thread leaves the signals to this one.
@@ -64,12 +73,15 @@ public struct Supervisor {
         let workers = configuration.daemon.workers > 0 ? configuration.daemon.workers : CPUCount.available
         let repeats = RepeatReporter(log)
         defer { repeats.stop() }
-        let pool = try WorkerPool(count: workers, plans: plans, log: log)
+        let messages = try Mailbox<SupervisorMessage>()
+        let pool = try WorkerPool(count: workers, plans: plans, log: log, run: runWorker) { failure in
+            messages.post(.workerFailed(failure))
+        }
         defer { pool.stop() }
         let numbered = Dictionary(uniqueKeysWithValues: plans.enumerated().map { ($0, $1) })
-        let source = try DaemonSource(
+        let source = DaemonSource(
             DaemonSource.State(configuration: configuration, plans: numbered, nextGroup: plans.count),
-            workers: pool.workers, log: log, path: path)
+            workers: pool.workers, messages: messages, log: log, path: path)
         let control = try ControlServer.start(path: configuration.daemon.controlSocket.value, source: source)
         defer { control.stop() }
         let page = try configuration.daemon.metricsListen.map { listen in
@@ -82,20 +94,22 @@ public struct Supervisor {
         let summary = "\(tunnels) tunnel\(tunnels == 1 ? "" : "s"), \(workers) worker\(workers == 1 ? "" : "s")"
         notifier.ready(status: summary)
         log.tell(.ready, .notice, nil, "ready: \(summary)")
-        waitForEnd(signals, source, keyLog)
-        notifier.stopping()
-        log.tell(.stopping, .notice, nil, "stopping")
+        defer {
+            notifier.stopping()
+            log.tell(.stopping, .notice, nil, "stopping")
+        }
+        try waitForEnd(signals, source, keyLog)
     }
 
-    /// Does what signals and the control API ask for, until it is the end.
-    private func waitForEnd(_ signals: SignalSource, _ source: DaemonSource, _ keyLog: KeyLog?) {
-        guard let poller = try? Poller(capacity: 2), (try? poller.add(signals.descriptor, token: 0)) != nil,
-            (try? poller.add(source.messages.wakeup.descriptor, token: 1)) != nil
-        else { return }
+    /// Does what signals and the control API ask for, until it is the end; throws why it is, unless that was asked for.
+    private func waitForEnd(_ signals: SignalSource, _ source: DaemonSource, _ keyLog: KeyLog?) throws {
+        let poller = try Poller(capacity: 2)
+        try poller.add(signals.descriptor, token: 0)
+        try poller.add(source.messages.wakeup.descriptor, token: 1)
         var isDraining = false
         while true {
             let patience = isDraining ? Self.drainInterval : nil
-            guard let ready = try? poller.wait(nanoseconds: patience, { _ in }) else { return }
+            let ready = try poller.wait(nanoseconds: patience) { _ in }
             while let signal = signals.next() {
                 if signal == .terminate || signal == .interrupt { return }
                 _ = reload(source, keyLog)
@@ -107,6 +121,7 @@ public struct Supervisor {
                     drain(source, give)
                     isDraining = true
                 case .drained: return
+                case .workerFailed(let failure): throw failure
                 }
             }
             if isDraining, ready == 0 { source.status { if $0.flows == 0 { source.messages.post(.drained) } } }

@@ -29,14 +29,14 @@ enum WorkerMessage: Sendable {
     case stop
 }
 
-/// Why a worker did not start.
+/// Why a worker did not start, or has ended by itself.
 struct WorkerFailure: Error, CustomStringConvertible {
     let description: String
 }
 
 /// A worker, made and used on its own thread.
 final class Worker {
-    private let number: Int
+    let number: Int
     private let mailbox: Mailbox<WorkerMessage>
     private let poller: Poller
     private let batch = SendBatch()
@@ -65,8 +65,9 @@ final class Worker {
         for (group, plan) in plans.enumerated() { try add(plan, as: group) }
     }
 
-    /// Carries datagrams until it is told to stop.
+    /// Carries datagrams until it is told to stop; tells every peer goodbye then, and also where it cannot go on.
     func run() throws(SystemError) {
+        defer { for runner in runners.values { runner.close() } }
         // What a group has begun by itself.
         for runner in runners.values { runner.flush() }
         var isRunning = true
@@ -95,7 +96,6 @@ final class Worker {
                 runner.flush()
             }
         }
-        for runner in runners.values { runner.close() }
     }
 
     private func add(_ plan: GroupPlan, as number: Int) throws(WorkerFailure) {

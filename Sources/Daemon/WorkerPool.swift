@@ -27,8 +27,17 @@ final class WorkerPool {
         func join() { thread.take()?.join() }
     }
 
+    /// Has a worker carry datagrams until it is told to stop.
+    typealias Run = @Sendable (Worker) throws(SystemError) -> Void
+
     /// Starts `count` workers and waits until each has opened its sockets.
-    init(count: Int, plans: [GroupPlan], log: DaemonLog) throws(WorkerFailure) {
+    ///
+    /// Without one of its workers a daemon serves a part of its senders only, so it must not go on: `failed` is told of each
+    /// that ends by itself, from its thread. It still answers what is asked of it, until ``stop()``.
+    init(
+        count: Int, plans: [GroupPlan], log: DaemonLog, run: @escaping Run,
+        failed: @escaping @Sendable (WorkerFailure) -> Void
+    ) throws(WorkerFailure) {
         let resolver = Resolver()
         var mailboxes: [Mailbox<WorkerMessage>] = []
         do {
@@ -39,7 +48,11 @@ final class WorkerPool {
         }
         for number in 0..<count {
             do throws(WorkerFailure) {
-                try startWorker(number, count: count, plans: plans, resolver: resolver, log: log)
+                try startWorker(number, log: log, run: run, failed: failed) { mailbox throws(WorkerFailure) in
+                    try Worker(
+                        number: number, plans: plans, isAlone: count == 1, mailbox: mailbox, resolver: resolver,
+                        log: log)
+                }
             } catch {
                 stop()
                 throw error
@@ -55,7 +68,8 @@ final class WorkerPool {
     }
 
     private func startWorker(
-        _ number: Int, count: Int, plans: [GroupPlan], resolver: Resolver, log: DaemonLog
+        _ number: Int, log: DaemonLog, run: @escaping Run, failed: @escaping @Sendable (WorkerFailure) -> Void,
+        make: @escaping @Sendable (Mailbox<WorkerMessage>) throws(WorkerFailure) -> Worker
     ) throws(WorkerFailure) {
         let mailbox = workers.mailboxes[number]
         do {
@@ -63,9 +77,7 @@ final class WorkerPool {
             let thread = try NativeThread.start(name: "worker-\(number)") {
                 let worker: Worker
                 do throws(WorkerFailure) {
-                    worker = try Worker(
-                        number: number, plans: plans, isAlone: count == 1, mailbox: mailbox, resolver: resolver,
-                        log: log)
+                    worker = try make(mailbox)
                 } catch {
                     start.result.withLock { $0 = .failure(error) }
                     start.done.signal()
@@ -73,10 +85,13 @@ final class WorkerPool {
                 }
                 start.result.withLock { $0 = .success(()) }
                 start.done.signal()
-                do {
-                    try worker.run()
+                do throws(SystemError) {
+                    try run(worker)
                 } catch {
-                    log.write(.critical, "worker \(number) ended: \(error)")
+                    let failure = WorkerFailure(description: "worker \(number) cannot go on: \(error)")
+                    log.write(.critical, "\(failure); the daemon ends")
+                    failed(failure)
+                    mailbox.refuseAll(because: failure)
                 }
             }
             threads.append(OpaqueThread(thread))
@@ -86,6 +101,25 @@ final class WorkerPool {
             throw failure
         } catch {
             throw WorkerFailure(description: "\(error)")
+        }
+    }
+}
+
+extension Mailbox<WorkerMessage> {
+    /// Answers everything with a refusal until told to stop: who waits for a worker must not wait for ever because it has ended.
+    fileprivate func refuseAll(because failure: WorkerFailure) {
+        while true {
+            wakeup.wait()
+            for message in takeAll() {
+                switch message {
+                case .stop: return
+                case .report(_, let give): give([])
+                case .act(_, group: _, serial: _, let give): give(.refused(failure.description))
+                case .add(_, group: _, let give): give(failure)
+                case .remove(group: _, let give): give()
+                case .addresses, .update, .drain: break
+                }
+            }
         }
     }
 }

@@ -16,8 +16,6 @@ public enum MonotonicClock {
 public enum CPUTime {
     /// Nanoseconds used by all threads of this process.
     public static var process: Int64 { nanoseconds(CLOCK_PROCESS_CPUTIME_ID) }
-    /// Nanoseconds used by the calling thread.
-    public static var thread: Int64 { nanoseconds(CLOCK_THREAD_CPUTIME_ID) }
 }
 
 private func nanoseconds(_ clock: clockid_t) -> Int64 {

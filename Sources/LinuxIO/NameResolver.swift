@@ -9,14 +9,11 @@ public struct ResolutionError: Error, Equatable, Sendable, CustomStringConvertib
     public let host: String
     /// The system's text, for example `Name or service not known`.
     public let reason: String
-    /// Whether asking again later may help.
-    public let isTemporary: Bool
 
     /// Makes an error.
-    public init(host: String, reason: String, isTemporary: Bool) {
+    public init(host: String, reason: String) {
         self.host = host
         self.reason = reason
-        self.isTemporary = isTemporary
     }
 
     /// `collector.example.net: Name or service not known`.
@@ -29,7 +26,7 @@ public enum NameResolver {
     /// - Returns: at least one endpoint, each once, in the order of preference (RFC 6724).
     public static func addresses(of host: String, port: UInt16) throws(ResolutionError) -> [Endpoint] {
         guard !host.isEmpty, !host.utf8.contains(0) else {
-            throw ResolutionError(host: host, reason: "not a host name", isTemporary: false)
+            throw ResolutionError(host: host, reason: "not a host name")
         }
         var hints = unsafe addrinfo()
         unsafe hints.ai_family = AF_UNSPEC
@@ -51,7 +48,7 @@ public enum NameResolver {
             if !endpoints.contains(endpoint) { endpoints.append(endpoint) }
         }
         guard !endpoints.isEmpty else {
-            throw ResolutionError(host: host, reason: "no IPv4 or IPv6 address", isTemporary: false)
+            throw ResolutionError(host: host, reason: "no IPv4 or IPv6 address")
         }
         return endpoints
     }
@@ -60,7 +57,6 @@ public enum NameResolver {
 extension ResolutionError {
     fileprivate init(_ host: String, _ code: CInt, _ systemCode: CInt) {
         self.host = host
-        isTemporary = code == EAI_AGAIN || code == EAI_SYSTEM || code == EAI_MEMORY
         reason = code == EAI_SYSTEM ? SystemError.text(systemCode) : unsafe String(cString: gai_strerror(code))
     }
 }

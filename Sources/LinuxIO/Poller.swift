@@ -1,22 +1,11 @@
-// Waits for descriptors: epoll, level-triggered, with timeouts to the nanosecond where the kernel has them.
+// Waits until descriptors can be read: epoll, level-triggered, with timeouts to the nanosecond where the kernel has them. Nothing
+// waits to be able to write: what a socket has no room for is dropped and counted.
 
 internal import CLinux
 internal import Glibc
 
 /// A set of descriptors and a way to wait for any of them. Not Sendable: one per worker.
 @safe public final class Poller {
-    /// What a descriptor is waited for.
-    public struct Interest: OptionSet, Sendable {
-        /// The bits.
-        public let rawValue: UInt8
-        /// Makes a set from its bits.
-        public init(rawValue: UInt8) { self.rawValue = rawValue }
-        /// Something can be read, an error on a socket included.
-        public static let readable = Interest(rawValue: 1)
-        /// Something can be written.
-        public static let writable = Interest(rawValue: 2)
-    }
-
     /// Within `wait`'s body: whether the descriptor has an error waiting, such as a socket's path errors.
     public private(set) var hasError = false
 
@@ -36,19 +25,21 @@ internal import Glibc
 
     deinit { unsafe events.deallocate() }
 
-    /// Waits for `descriptor` too, and reports it as `token`. A descriptor leaves the set when it is closed.
-    public func add(_ descriptor: CInt, token: UInt64, _ interest: Interest = .readable) throws(SystemError) {
-        try control(EPOLL_CTL_ADD, descriptor, token, interest)
+    /// Waits for `descriptor` too, and reports it as `token` while there is something to read or an error. A descriptor leaves
+    /// the set when it is closed, which for a socket that a `SendBatch` still holds is at the batch's next flush.
+    public func add(_ descriptor: CInt, token: UInt64) throws(SystemError) {
+        try control(EPOLL_CTL_ADD, descriptor, token, EPOLLIN.rawValue)
     }
 
-    /// Changes what a descriptor in the set is waited for, and its token.
-    public func change(_ descriptor: CInt, token: UInt64, _ interest: Interest) throws(SystemError) {
-        try control(EPOLL_CTL_MOD, descriptor, token, interest)
+    /// As ``add(_:token:)``, but whether there is something to read does not matter: only an error does, and that the other end
+    /// has gone.
+    public func addForErrors(_ descriptor: CInt, token: UInt64) throws(SystemError) {
+        try control(EPOLL_CTL_ADD, descriptor, token, 0)
     }
 
     /// Takes a descriptor out of the set.
     public func remove(_ descriptor: CInt) throws(SystemError) {
-        try control(EPOLL_CTL_DEL, descriptor, 0, [])
+        try control(EPOLL_CTL_DEL, descriptor, 0, 0)
     }
 
     /// Waits until a descriptor is ready or the time is over, and calls `body` with the token of each that is ready.
@@ -88,11 +79,10 @@ internal import Glibc
     }
 
     private func control(
-        _ operation: CInt, _ descriptor: CInt, _ token: UInt64, _ interest: Interest
+        _ operation: CInt, _ descriptor: CInt, _ token: UInt64, _ interest: UInt32
     ) throws(SystemError) {
         var event = unsafe epoll_event()
-        if interest.contains(.readable) { unsafe event.events |= EPOLLIN.rawValue }
-        if interest.contains(.writable) { unsafe event.events |= EPOLLOUT.rawValue }
+        unsafe event.events = interest
         unsafe event.data.u64 = token
         guard unsafe epoll_ctl(epoll.rawValue, operation, descriptor, &event) == 0 else { throw .last("epoll_ctl") }
     }

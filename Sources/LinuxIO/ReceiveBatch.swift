@@ -12,7 +12,8 @@ public enum ReceiveOutcome: Equatable, Sendable {
     case received(slots: Int)
     /// Nothing is waiting.
     case empty
-    /// The socket is unusable, or the system is out of memory: the errno.
+    /// The socket is unusable, or the system is out of memory: the errno. A `Poller` may report the socket again at once, and
+    /// will as long as the reason lasts; so whoever reads takes it out of the poller before waiting again.
     case failed(CInt)
 }
 
@@ -24,8 +25,6 @@ public enum ReceiveOutcome: Equatable, Sendable {
     public var wasFull: Bool { received == slots }
     /// How many errors that ICMP had left on the socket the last read has cleared.
     public private(set) var pendingErrors = 0
-    /// The last of them, as an errno; 0 when there was none.
-    public private(set) var lastPendingError: CInt = 0
     /// How many datagrams were dropped, in all, because the kernel had cut them or what belongs to them.
     public private(set) var truncated = 0
 
@@ -86,7 +85,6 @@ public enum ReceiveOutcome: Equatable, Sendable {
             arm(slots)
         }
         pendingErrors = 0
-        lastPendingError = 0
         // A peer that answers with ICMP as quickly as we read must not keep us here.
         while pendingErrors < 16 {
             let result = unsafe culvert_receive(socket.descriptor, messages, CUnsignedInt(slots))
@@ -97,7 +95,6 @@ public enum ReceiveOutcome: Equatable, Sendable {
             if result == -EAGAIN { return .empty }
             guard Self.comesFromICMP(-result) else { return .failed(-result) }
             pendingErrors += 1
-            lastPendingError = -result
         }
         return .empty
     }

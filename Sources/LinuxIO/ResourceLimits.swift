@@ -13,16 +13,12 @@ public enum ResourceLimits {
     }
 
     /// Raises the number of files that may be open to the most that is allowed.
-    /// - Returns: the soft and the hard limit afterwards.
-    @discardableResult
-    public static func raiseOpenFiles() throws(SystemError) -> (soft: UInt64, hard: UInt64) {
+    public static func raiseOpenFiles() throws(SystemError) {
         var limit = rlimit()
         guard unsafe getrlimit(CInt(RLIMIT_NOFILE.rawValue), &limit) == 0 else { throw .last("getrlimit") }
-        if limit.rlim_cur < limit.rlim_max {
-            limit.rlim_cur = limit.rlim_max
-            guard unsafe setrlimit(CInt(RLIMIT_NOFILE.rawValue), &limit) == 0 else { throw .last("setrlimit") }
-        }
-        return (UInt64(limit.rlim_cur), UInt64(limit.rlim_max))
+        guard limit.rlim_cur < limit.rlim_max else { return }
+        limit.rlim_cur = limit.rlim_max
+        guard unsafe setrlimit(CInt(RLIMIT_NOFILE.rawValue), &limit) == 0 else { throw .last("setrlimit") }
     }
 }
 

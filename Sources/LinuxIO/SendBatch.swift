@@ -4,35 +4,19 @@
 //   3. flush    sendmmsg over each run of messages on the same socket.
 // Interleaved flows are merged as well: a message gathers its datagrams from all over the arena by an iovec list.
 // Datagrams of one (socket, destination, source) never overtake each other. Nothing is allocated and no
-// reference is counted per datagram; the tables hold bare descriptor numbers.
+// reference is counted per datagram: a message holds its socket, and a datagram that joins it costs nothing more.
 
 internal import CLinux
 internal import Glibc
 public import Wire
 
-/// What a `SendBatch` has done since it was made.
-public struct SendStatistics: Equatable, Sendable {
-    /// Datagrams that the kernel has taken.
-    public var datagrams: UInt64 = 0
-    /// Their bytes, without UDP and IP headers.
-    public var bytes: UInt64 = 0
-    /// Datagrams that the kernel has refused.
-    public var failures: UInt64 = 0
-    /// System calls.
-    public var systemCalls: UInt64 = 0
-    /// Messages of more than one datagram that went out whole.
-    public var segmentedMessages: UInt64 = 0
-    /// Messages of more than one datagram that the kernel refused, so that each datagram went by itself.
-    public var refusedSegmentations: UInt64 = 0
-}
-
 /// Datagrams on their way out, on any number of sockets.
 ///
-/// A batch knows sockets by descriptor number only: **flush before closing a socket that datagrams were appended
-/// for**, or they go out on whatever socket gets the number next. Not Sendable: one per worker.
+/// A batch keeps a socket open until what was appended for it has left, so that a socket may be let go at any time. What
+/// still waits when the batch itself goes is not sent. Not Sendable: one per worker.
 @safe public final class SendBatch {
     /// What has been done so far.
-    public private(set) var statistics = SendStatistics()
+    private(set) var statistics = SendStatistics()
 
     // Kernels before 6.9 take no more than 64 segments, and of more than 65000 bytes lo makes single datagrams again.
     private static let maximumSegments = 64
@@ -52,13 +36,14 @@ public struct SendStatistics: Equatable, Sendable {
 
     private let arena: UnsafeMutableRawPointer
     private let messages: UnsafeMutablePointer<culvert_message>
-    private let entries: UnsafeMutablePointer<Entry>
+    /// The first `count` are initialized.
+    private let entries: UnsafeMutablePointer<OutgoingMessage>
     private let names: UnsafeMutablePointer<sockaddr_in6>
     private let controls: UnsafeMutableRawPointer
     /// `maximumSegments` for each message.
     private let vectors: UnsafeMutablePointer<iovec>
     /// `maximumSegments` for each message: whose each of its datagrams is.
-    private let tokens: UnsafeMutablePointer<UInt32>
+    private let tokens: UnsafeMutablePointer<UInt64>
     /// By hash of the key: the newest message with that key, or one with another key. See `find`.
     private let recent: UnsafeMutablePointer<Int32>
 
@@ -85,6 +70,7 @@ public struct SendStatistics: Equatable, Sendable {
     }
 
     deinit {
+        unsafe entries.deinitialize(count: count)
         unsafe arena.deallocate()
         unsafe messages.deallocate()
         unsafe entries.deallocate()
@@ -98,28 +84,27 @@ public struct SendStatistics: Equatable, Sendable {
     /// Lets `write` make a datagram, and queues it.
     ///
     /// - Parameters:
-    ///   - socket: the socket to send on; it has to outlive the next flush.
+    ///   - socket: the socket to send on; the batch keeps it until the datagram has left.
     ///   - destination: where to; nil for the peer of a connected socket.
     ///   - source: the local address to send from, as `ReceiveBatch` reported it; nil or `::` leaves it to the system.
     ///   - token: what a failure is reported under.
     ///   - mayFragment: whether IP may cut this datagram into pieces although the socket forbids it.
     ///   - maximum: how many bytes `write` gets. They are not zeroed.
-    ///   - write: answers the length of the datagram, 0 being a legal one, or nil for none. It must not use the batch.
-    /// - Returns: whether a datagram was queued. None is when `write` answers nil or more than it was given, or when
+    ///   - write: returns the length of the datagram, 0 being a legal one, or nil for none. It must not use the batch.
+    /// - Returns: whether a datagram was queued. None is when `write` returns nil or more than it was given, or when
     ///   `maximum` is more than the arena has.
     @discardableResult
     public func append(
-        on socket: UDPSocket, to destination: Endpoint? = nil, from source: IPAddress? = nil, token: UInt32,
+        on socket: UDPSocket, to destination: Endpoint? = nil, from source: IPAddress? = nil, token: UInt64,
         mayFragment: Bool = false, maximum: Int, write: (inout MutableRawSpan) -> Int?
     ) -> Bool {
         guard maximum >= 0, maximum <= arenaBytes else { return false }
         if arenaBytes - used < maximum { transmit() }
-        var space = unsafe MutableRawSpan(_unsafeStart: arena + used, byteCount: maximum)
+        let start = used
+        var space = unsafe MutableRawSpan(_unsafeStart: arena + start, byteCount: maximum)
         guard let length = write(&space), length >= 0, length <= maximum else { return false }
-        // Datagrams that may be fragmented go apart from those that may not, and only where the socket makes a difference.
-        let exception = mayFragment && socket.currentFragmentation != .allowed ? socket.currentFragmentation : nil
-        let key = Key(socket.descriptor, destination, source, exception?.value)
-        enqueue(key, family: socket.family, length: length, token: token)
+        precondition(used == start, "a datagram's writer used the batch")
+        enqueue(socket, .init(socket, destination, source, mayFragment: mayFragment), length: length, token: token)
         return true
     }
 
@@ -127,15 +112,15 @@ public struct SendStatistics: Equatable, Sendable {
     @discardableResult
     public func append(
         _ datagram: RawSpan, on socket: UDPSocket, to destination: Endpoint? = nil, from source: IPAddress? = nil,
-        token: UInt32
+        token: UInt64
     ) -> Bool {
         guard datagram.byteCount <= arenaBytes else { return false }
         if arenaBytes - used < datagram.byteCount { transmit() }
         unsafe datagram.withUnsafeBytes { bytes in
             unsafe UnsafeMutableRawBufferPointer(start: arena + used, count: bytes.count).copyMemory(from: bytes)
         }
-        let key = Key(socket.descriptor, destination, source, nil)
-        enqueue(key, family: socket.family, length: datagram.byteCount, token: token)
+        enqueue(
+            socket, .init(socket, destination, source, mayFragment: false), length: datagram.byteCount, token: token)
         return true
     }
 
@@ -145,7 +130,7 @@ public struct SendStatistics: Equatable, Sendable {
     /// `onFailure` gets the token, how many datagrams in a row failed, and the errno: EAGAIN or ENOBUFS when buffers
     /// are full, EMSGSIZE when a datagram is longer than the path takes. Nothing that failed is tried again later.
     /// `onFailure` must not use the batch.
-    public func flush(onFailure: (_ token: UInt32, _ datagrams: Int, _ errno: CInt) -> Void) {
+    public func flush(onFailure: (_ token: UInt64, _ datagrams: Int, _ errno: CInt) -> Void) {
         transmit()
         guard !failures.isEmpty else { return }
         for failure in failures { onFailure(failure.token, failure.datagrams, failure.code) }
@@ -154,63 +139,15 @@ public struct SendStatistics: Equatable, Sendable {
 
     // MARK: - Merging
 
-    /// What datagrams have in common that may share a message.
-    private struct Key {
-        var descriptor: CInt
-        var isNamed: Bool
-        var destination: Endpoint
-        var source: IPAddress
-        /// For datagrams that may be fragmented: the setting that the socket has for all others; -1 for those.
-        var restored: CInt
-
-        init(_ descriptor: CInt, _ destination: Endpoint?, _ source: IPAddress?, _ restored: CInt?) {
-            let unspecified = IPAddress(high: 0, low: 0)
-            self.descriptor = descriptor
-            isNamed = destination != nil
-            self.destination = destination ?? Endpoint(address: unspecified, port: 0)
-            self.source = source ?? unspecified
-            self.restored = restored ?? -1
-        }
-
-        var hash: Int {
-            let mixed =
-                (destination.address.high &+ UInt64(destination.port)) &* 0x9e37_79b9_7f4a_7c15
-                ^ (destination.address.low &+ UInt64(truncatingIfNeeded: descriptor) << 40) &* 0xc2b2_ae3d_27d4_eb4f
-            return Int(truncatingIfNeeded: mixed >> 56)
-        }
-
-        func equals(_ other: Key) -> Bool {
-            descriptor == other.descriptor && isNamed == other.isNamed && destination.port == other.destination.port
-                && destination.address.low == other.destination.address.low
-                && destination.address.high == other.destination.address.high
-                && destination.scope == other.destination.scope
-                && source.low == other.source.low && source.high == other.source.high && restored == other.restored
-        }
-    }
-
-    /// A message in the making.
-    private struct Entry {
-        var key: Key
-        var family: CInt
-        var segments: Int
-        /// The bytes of each datagram but the last, which may have fewer.
-        var segmentSize: Int
-        var bytes: Int
-        /// Whether another datagram may join.
-        var isOpen: Bool
-        /// The bytes of ancillary data but for the segment size.
-        var controlBytes: Int
-    }
-
     /// Datagrams in a row that failed alike.
     private struct Failure {
-        var token: UInt32
+        var token: UInt64
         var datagrams: Int
         var code: CInt
     }
 
     /// Takes the `length` bytes at the end of the arena for a datagram.
-    private func enqueue(_ key: Key, family: CInt, length: Int, token: UInt32) {
+    private func enqueue(_ socket: UDPSocket, _ key: OutgoingMessage.Key, length: Int, token: UInt64) {
         let slot = key.hash
         let start = unsafe arena + used
         let index = unsafe Int(recent[slot])
@@ -223,7 +160,7 @@ public struct SendStatistics: Equatable, Sendable {
             transmit()
             unsafe arena.copyMemory(from: start, byteCount: length)
         }
-        unsafe open(key, family: family, start: arena + used, length: length, token: token)
+        unsafe open(socket, key, start: arena + used, length: length, token: token)
         unsafe recent[slot] = Int32(truncatingIfNeeded: count)
         count += 1
         used += length
@@ -233,7 +170,7 @@ public struct SendStatistics: Equatable, Sendable {
     ///
     /// The message is the newest of its key: opening one overwrites the slot in `recent`, whatever was there. So a slot
     /// that was overwritten by another key or left from an earlier batch can hide a message, never bring up an older one.
-    private func merge(_ index: Int, _ start: UnsafeMutableRawPointer, _ length: Int, _ token: UInt32) -> Bool {
+    private func merge(_ index: Int, _ start: UnsafeMutableRawPointer, _ length: Int, _ token: UInt64) -> Bool {
         let entry = unsafe entries + index
         guard unsafe entry.pointee.isOpen else { return false }
         let size = unsafe entry.pointee.segmentSize
@@ -264,7 +201,7 @@ public struct SendStatistics: Equatable, Sendable {
 
     /// Starts message number `count` with one datagram.
     private func open(
-        _ key: Key, family: CInt, start: UnsafeMutableRawPointer, length: Int, token: UInt32
+        _ socket: UDPSocket, _ key: OutgoingMessage.Key, start: UnsafeMutableRawPointer, length: Int, token: UInt64
     ) {
         let index = count
         let list = unsafe vectors + index * Self.maximumSegments
@@ -277,21 +214,20 @@ public struct SendStatistics: Equatable, Sendable {
         }
         var nameLength: socklen_t = 0
         if key.isNamed {
-            nameLength = unsafe culvert_encode_endpoint(names + index, family, culvert_endpoint(key.destination))
+            nameLength = unsafe culvert_encode_endpoint(names + index, socket.family, culvert_endpoint(key.destination))
         }
         unsafe messages[index].header = msghdr(
             msg_name: key.isNamed ? UnsafeMutableRawPointer(names + index) : nil, msg_namelen: nameLength,
             msg_iov: list, msg_iovlen: 1,
             msg_control: controlBytes > 0 ? control : nil, msg_controllen: controlBytes, msg_flags: 0)
         unsafe (entries + index).initialize(
-            to: Entry(
-                key: key, family: family, segments: 1, segmentSize: length, bytes: length,
-                isOpen: segmentation && length > 0,
-                controlBytes: controlBytes))
+            to: OutgoingMessage(
+                socket, key, length: length, isOpen: segmentation && length > 0, controlBytes: controlBytes))
     }
 
     // MARK: - Sending
 
+    /// Sends every message, and lets go of its socket.
     private func transmit() {
         for index in 0..<count where unsafe entries[index].segments > 1 {
             let control = unsafe controls + index * Int(CULVERT_CONTROL_BYTES)
@@ -326,19 +262,20 @@ public struct SendStatistics: Equatable, Sendable {
                 unsafe allowFragmentation(entries[end - 1], false)
             }
         }
+        unsafe entries.deinitialize(count: count)
         count = 0
         used = 0
         flushes &+= 1
     }
 
     /// Lets IP fragment what a socket sends next, or has it as the socket's owner wants it again.
-    private func allowFragmentation(_ entry: Entry, _ isAllowed: Bool) {
+    private func allowFragmentation(_ entry: OutgoingMessage, _ isAllowed: Bool) {
         let value = isAllowed ? UDPSocket.Fragmentation.allowed.value : entry.key.restored
         statistics.systemCalls &+= 1
-        _ = culvert_set_path_mtu_discovery(entry.key.descriptor, entry.family, value)
+        _ = culvert_set_path_mtu_discovery(entry.key.descriptor, entry.socket.family, value)
         // No router cuts IPv6 packets, and the system does so by what it knows of the path, which is nothing where ICMP is
         // filtered: so the pieces are what every path carries.
-        guard entry.family == AF_INET6 else { return }
+        guard entry.socket.family == AF_INET6 else { return }
         statistics.systemCalls &+= 1
         _ = culvert_set_fragment_size(entry.key.descriptor, isAllowed ? Self.minimumIPv6MTU : 0)
     }
@@ -366,7 +303,7 @@ public struct SendStatistics: Equatable, Sendable {
         }
     }
 
-    /// Deals with a message that cannot be sent as it is, and answers which one is next.
+    /// Deals with a message that cannot be sent as it is, and returns which one is next.
     private func failed(_ index: Int, _ code: CInt, runEnd: Int) -> Int {
         switch code {
         case EIO, EINVAL, EMSGSIZE:
@@ -422,7 +359,7 @@ public struct SendStatistics: Equatable, Sendable {
             entry.key.descriptor, entry.key.destination.address, size: entry.segmentSize, code: code, flush: flushes)
     }
 
-    private func sendSingle(_ key: Key, _ message: UnsafeMutablePointer<culvert_message>) -> Int {
+    private func sendSingle(_ key: OutgoingMessage.Key, _ message: UnsafeMutablePointer<culvert_message>) -> Int {
         let result = unsafe send(key.descriptor, messages: message, count: 1)
         guard result < 0, Self.mayBeLeftOver(CInt(-result)) else { return result }
         return unsafe send(key.descriptor, messages: message, count: 1)

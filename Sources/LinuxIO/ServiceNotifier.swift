@@ -16,14 +16,11 @@ public struct ServiceNotifier: Sendable {
     /// What NOTIFY_SOCKET says.
     public static var environmentPath: String? { unsafe getenv("NOTIFY_SOCKET").map { unsafe String(cString: $0) } }
 
-    /// Start-up is done.
+    /// Start-up is done. `status` is the line that `systemctl status` shows.
     public func ready(status: String) { send("READY=1\nSTATUS=\(Self.line(status))") }
 
     /// The daemon has begun to stop.
     public func stopping() { send("STOPPING=1") }
-
-    /// The line that `systemctl status` shows.
-    public func status(_ text: String) { send("STATUS=\(Self.line(text))") }
 
     /// A status with a line break would be read as another assignment.
     private static func line(_ text: String) -> String {

@@ -1,11 +1,11 @@
-// A UDP socket: it owns the descriptor and the options. It moves no data; ReceiveBatch and SendBatch do.
-// Not Sendable: a socket belongs to the worker that made it.
+// A UDP socket: it owns the descriptor and the options. It moves no data; ReceiveBatch and SendBatch do, and a SendBatch keeps
+// it open until what it was given for it has left. Not Sendable: a socket belongs to the worker that made it.
 
 internal import CLinux
 internal import Glibc
 public import Wire
 
-/// A nonblocking UDP socket, closed when it is let go.
+/// A nonblocking UDP socket, closed when the last reference to it goes.
 ///
 /// An endpoint has one spelling whatever the socket's family is: IPv4 is IPv4-mapped.
 public final class UDPSocket {
@@ -40,8 +40,6 @@ public final class UDPSocket {
     public enum Fragmentation: Sendable {
         /// It is fragmented, here and in IPv4 on its way.
         case allowed
-        /// It fails with EMSGSIZE when it is longer than the path MTU that the kernel has learnt.
-        case forbidden
         /// It fails with EMSGSIZE when it is longer than the interface takes; what the kernel has learnt
         /// about the path is not heeded (RFC 8899 probes).
         case probe
@@ -50,19 +48,17 @@ public final class UDPSocket {
         var value: CInt {
             switch self {
             case .allowed: IP_PMTUDISC_DONT
-            case .forbidden: IP_PMTUDISC_DO
             case .probe: IP_PMTUDISC_PROBE
             }
         }
     }
 
-    /// The file descriptor, for a `Poller`; -1 once closed.
-    public var descriptor: CInt { openDescriptor }
-    /// Where the socket is bound to; the port is the real one even when 0 was asked for. Asks the system; `::` and 0
-    /// once closed.
+    /// The file descriptor, for a `Poller`.
+    public var descriptor: CInt { owned.rawValue }
+    /// Where the socket is bound to; the port is the real one even when 0 was asked for. Asks the system.
     public var localEndpoint: Endpoint {
         var address = SocketAddress()
-        guard unsafe address.fill({ unsafe getsockname(openDescriptor, $0, $1) }) == 0, let endpoint = address.endpoint
+        guard unsafe address.fill({ unsafe getsockname(descriptor, $0, $1) }) == 0, let endpoint = address.endpoint
         else { return Endpoint(address: .anyIPv6, port: 0) }
         return endpoint
     }
@@ -70,11 +66,10 @@ public final class UDPSocket {
     public let remoteEndpoint: Endpoint?
     /// AF_INET or AF_INET6.
     let family: CInt
-    // Not public: reading a public stored property costs a dynamic exclusivity check, and this one is read for
-    // each datagram.
-    private var openDescriptor: CInt
+    private let owned: OwnedDescriptor
     /// What holds for datagrams of which nothing else is said.
-    private(set) var currentFragmentation = Fragmentation.allowed
+    // Not public: reading a public variable costs a dynamic exclusivity check, and this one is read for each datagram.
+    private(set) var fragmentation = Fragmentation.allowed
 
     /// Makes a socket that receives from anyone.
     ///
@@ -85,30 +80,18 @@ public final class UDPSocket {
         return socket
     }
 
-    /// Makes a socket that sends to and receives from one peer only, optionally from a chosen local endpoint.
-    public static func connected(
-        to remote: Endpoint, from local: Endpoint? = nil, options: Options = Options()
-    ) throws(SystemError) -> UDPSocket {
+    /// Makes a socket that sends to and receives from one peer only.
+    public static func connected(to remote: Endpoint, options: Options = Options()) throws(SystemError) -> UDPSocket {
         let socket = try UDPSocket(family: remote.family, remote: remote, options: options)
-        if let local { try socket.bind(to: local) }
         try socket.connect(to: remote)
         return socket
     }
 
-    deinit { close() }
-
-    /// Closes the socket; more calls do nothing. Flush every `SendBatch` that holds datagrams for it first.
-    public func close() {
-        guard descriptor >= 0 else { return }
-        _ = Glibc.close(openDescriptor)
-        openDescriptor = -1
-    }
-
     /// Says what happens to datagrams that are too long, for both families where the socket speaks both.
     public func setFragmentation(_ fragmentation: Fragmentation) throws(SystemError) {
-        let result = culvert_set_path_mtu_discovery(openDescriptor, family, fragmentation.value)
+        let result = culvert_set_path_mtu_discovery(descriptor, family, fragmentation.value)
         guard result == 0 else { throw SystemError(-result, "set IP_MTU_DISCOVER") }
-        currentFragmentation = fragmentation
+        self.fragmentation = fragmentation
     }
 
     /// What ICMP, or the local interface, said of a datagram that was sent from here.
@@ -125,36 +108,20 @@ public final class UDPSocket {
     /// poller reports a socket as ready for as long as there are any.
     public func nextPathError() -> PathError? {
         var error = culvert_path_error()
-        guard unsafe culvert_next_path_error(openDescriptor, &error) == 1 else { return nil }
+        guard unsafe culvert_next_path_error(descriptor, &error) == 1 else { return nil }
         let address = IPAddress(high: error.destination.high, low: error.destination.low)
         return PathError(
             destination: Endpoint(address: address, port: error.destination.port, scope: error.destination.scope),
             code: error.error, packetSize: error.packet_size > 0 ? Int(error.packet_size) : nil)
     }
 
-    /// The path MTU in bytes, IP header included, that the kernel believes in; nil for a socket that is not connected.
-    public var pathMTU: Int? {
-        family == AF_INET
-            ? option(CInt(IPPROTO_IP), IP_MTU).map(Int.init)
-            : option(CInt(IPPROTO_IPV6), IPV6_MTU).map(Int.init)
-    }
-
-    /// The errno that ICMP has left on the socket, 0 for none. Reading clears it.
-    public var pendingError: CInt { option(SOL_SOCKET, SO_ERROR) ?? 0 }
-
-    /// The bytes of receive buffer that the system has given, its own overhead included.
-    public var receiveBufferBytes: Int { option(SOL_SOCKET, SO_RCVBUF).map(Int.init) ?? 0 }
-
-    /// The bytes of send buffer that the system has given, its own overhead included.
-    public var sendBufferBytes: Int { option(SOL_SOCKET, SO_SNDBUF).map(Int.init) ?? 0 }
-
     // MARK: - Set-up
 
     private init(family: CInt, remote: Endpoint?, options: Options) throws(SystemError) {
         self.family = family
         remoteEndpoint = remote
-        openDescriptor = socket(family, CInt(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        guard descriptor >= 0 else { throw .last("socket") }
+        owned = try OwnedDescriptor(
+            socket(family, CInt(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0), "socket")
         if options.reusePort { try set(SOL_SOCKET, SO_REUSEPORT, 1, "set SO_REUSEPORT") }
         if options.packetInfo {
             family == AF_INET
@@ -164,7 +131,7 @@ public final class UDPSocket {
         if let bytes = options.receiveBufferBytes { ask(bytes, forced: SO_RCVBUFFORCE, plain: SO_RCVBUF) }
         if let bytes = options.sendBufferBytes { ask(bytes, forced: SO_SNDBUFFORCE, plain: SO_SNDBUF) }
         if options.pathErrors {
-            let result = culvert_queue_path_errors(openDescriptor, family)
+            let result = culvert_queue_path_errors(descriptor, family)
             guard result == 0 else { throw SystemError(-result, "set IP_RECVERR") }
         }
         // Kernels before 5.0 do not know it, and then each datagram comes by itself.
@@ -200,13 +167,6 @@ public final class UDPSocket {
         var value = value
         let result = unsafe setsockopt(descriptor, level, name, &value, socklen_t(MemoryLayout<CInt>.size))
         guard result == 0 else { throw .last(operation) }
-    }
-
-    private func option(_ level: CInt, _ name: CInt) -> CInt? {
-        var value: CInt = 0
-        var size = socklen_t(MemoryLayout<CInt>.size)
-        guard unsafe getsockopt(descriptor, level, name, &value, &size) == 0 else { return nil }
-        return value
     }
 }
 

@@ -188,7 +188,6 @@ final class Proxy {
     private func remove(_ identifier: UInt64) {
         guard let client = clients.removeValue(forKey: identifier) else { return }
         identifiers[client.endpoint] = nil
-        client.upstream.close()
     }
 
     // MARK: - Counters

@@ -43,7 +43,7 @@ struct EventsCommand: ParsableCommand {
     private func endWithReader() throws {
         _ = try NativeThread.start(name: "reader") {
             // A file cannot be waited for, and needs not be.
-            guard let poller = try? Poller(capacity: 1), (try? poller.add(1, token: 0, [])) != nil else { return }
+            guard let poller = try? Poller(capacity: 1), (try? poller.addForErrors(1, token: 0)) != nil else { return }
             while true {
                 guard let count = try? poller.wait(nanoseconds: nil, { _ in }) else { return }
                 if count > 0 { Glibc.exit(0) }

@@ -17,7 +17,7 @@ private let browserIsInstalled = Program.isInstalled("chromium")
         ] {
             let file = try TemporaryDirectory()
             let digest = try await Program.run([
-                "openssl", "dgst", "-sha256", "-r", file.write(content, "content"),
+                "openssl", "dgst", "-sha256", "-r", file.write("\n" + content, "content"),
             ])
             let digits = Array(digest.said.prefix { $0 != " " })
             let bytes = stride(from: 0, to: digits.count - 1, by: 2).compactMap {

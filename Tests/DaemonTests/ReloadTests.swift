@@ -28,7 +28,8 @@ import Wire
             var state = DaemonSource.State(configuration: configuration, plans: [:], nextGroup: plans.count)
             state.isDraining = isDraining
             state.plans = Dictionary(uniqueKeysWithValues: plans.enumerated().map { ($0, $1) })
-            source = try DaemonSource(state, workers: Workers(workers.map(\.mailbox)), log: log, path: nil)
+            source = try DaemonSource(
+                state, workers: Workers(workers.map(\.mailbox)), messages: Mailbox(), log: log, path: nil)
             for (group, plan) in plans.enumerated() { try source.workers.add(plan, as: group) }
         }
 

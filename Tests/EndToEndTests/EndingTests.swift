@@ -35,6 +35,29 @@ import Wire
         #expect(client.status == 0 && client.took < BuildKind.promisedEnd, "\(client.took)")
     }
 
+    @Test func `a daemon with a worker that cannot go on ends with status 1 and says why`() async throws {
+        let bench = try await Bench()
+        let path = try bench.configure(
+            "client", daemon: "workers = 2",
+            tunnels: """
+                [[tunnel]]
+                name = "good"
+                listen = "udp://127.0.0.1:\(try FreePorts.next())"
+                forward = "dtls://127.0.0.1:9"
+                """)
+        // epoll_pwait2, which has this number everywhere, for who asks for 256 events at a time: only workers do.
+        let refusing = [Program.built("refuse-call"), "441", "\(EBADF)", "2", "256"]
+        let (status, said) = try await bench.culvert("run", "--config", path, prefix: refusing)
+        #expect(status == 1, "\(said)")
+        let lines = said.split(separator: "\n").filter { $0.contains(" critical worker ") }
+        #expect(!lines.isEmpty && lines.count <= 2, "\(said)")
+        for line in lines {
+            #expect(line.hasSuffix(" cannot go on: epoll_wait: Bad file descriptor; the daemon ends"), "\(said)")
+        }
+        #expect(said.hasSuffix("cannot go on: epoll_wait: Bad file descriptor\n"), "\(said)")
+        #expect(!FileManager.default.fileExists(atPath: bench.directory("client.sock")))
+    }
+
     @Test func `a daemon ends at once while handshakes are under way`() async throws {
         let pair = try await Pair()
         try await pair.server.stop(SIGKILL)

@@ -160,9 +160,7 @@ private func datagrams(_ count: Int) -> [[UInt8]] {
     }
 
     @Test func `a new sender replaces the one idle for longest and an unreachable target ends nothing`() throws {
-        let target = try Peer()
-        let endpoint = target.socket.localEndpoint
-        target.socket.close()
+        let endpoint = try Peer().socket.localEndpoint
         let proxy = try RunningProxy(["--listen", "127.0.0.1:0", "--forward", "\(endpoint)", "--max-clients", "2"])
         let listen = try proxy.endpoint()
         let senders = try (0..<6).map { _ in try Peer(connectedTo: listen) }

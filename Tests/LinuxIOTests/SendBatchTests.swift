@@ -1,7 +1,8 @@
 import Glibc
-import LinuxIO
 import Testing
 import Wire
+
+@testable import LinuxIO
 
 @Suite struct `Sending in batches` {
     @Test(arguments: [IPAddress.loopbackIPv4, .loopbackIPv6])
@@ -239,7 +240,7 @@ import Wire
         let client = try UDPSocket.bound(to: Endpoint(address: .anyIPv4, port: 0))
         let batch = SendBatch()
         let foreign = IPAddress(ipv4: 0xc000_0201)
-        for token: UInt32 in [1, 1, 2] {
+        for token: UInt64 in [1, 1, 2] {
             batch.append([1], on: client, to: server.localEndpoint, from: foreign, token: token)
         }
         let failures = batch.flush()
@@ -262,11 +263,11 @@ import Wire
             let server = try UDPSocket.bound(to: loopback4)
             let client =
                 connected ? try UDPSocket.connected(to: server.localEndpoint) : try UDPSocket.bound(to: loopback4)
-            try client.setFragmentation(.forbidden)
+            try client.setFragmentation(.probe)
             let batch = SendBatch()
             for (token, size) in [2000, 2000, 1000, 1000, 1000, 1473, 1472].enumerated() {
                 batch.append(
-                    pattern(size), on: client, to: connected ? nil : server.localEndpoint, token: UInt32(token))
+                    pattern(size), on: client, to: connected ? nil : server.localEndpoint, token: UInt64(token))
             }
             let failures = batch.flush()
             return Observed(failures: failures, arrived: try collect(4, from: server).map(\.bytes.count))
@@ -331,7 +332,7 @@ import Wire
             let batch = SendBatch()
             // The fragments of the long one outgrow the send buffer (ENOBUFS).
             for (token, size) in [100, 60_000, 101].enumerated() {
-                batch.append(pattern(size), on: client, to: server.localEndpoint, token: UInt32(token))
+                batch.append(pattern(size), on: client, to: server.localEndpoint, token: UInt64(token))
             }
             let failures = batch.flush()
             return (failures, try collect(2, from: server).map(\.bytes.count))

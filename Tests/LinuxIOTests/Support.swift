@@ -12,7 +12,7 @@ struct Arrival: Equatable {
 }
 
 struct Failure: Equatable {
-    var token: UInt32
+    var token: UInt64
     var datagrams: Int
     var code: CInt
 }
@@ -58,7 +58,7 @@ extension SendBatch {
     @discardableResult
     func append(
         _ bytes: [UInt8], on socket: UDPSocket, to destination: Endpoint? = nil, from source: IPAddress? = nil,
-        token: UInt32 = 0
+        token: UInt64 = 0
     ) -> Bool {
         unsafe append(bytes.span.bytes, on: socket, to: destination, from: source, token: token)
     }
@@ -73,10 +73,14 @@ extension SendBatch {
 let loopback4 = Endpoint(address: .loopbackIPv4, port: 0)
 let loopback6 = Endpoint(address: .loopbackIPv6, port: 0)
 
-/// A loopback endpoint that nobody listens on: it was bound a moment ago, at an address that no other test uses.
+/// A loopback address that no other test uses, with no port.
+func loopbackOfItsOwn() -> Endpoint {
+    Endpoint(address: IPAddress(ipv4: 0x7f00_0000 | .random(in: 0x0001_0000...0x00ff_fffe)), port: 0)
+}
+
+/// A loopback endpoint that nobody listens on: it was bound a moment ago.
 func deserted() throws -> Endpoint {
-    let address = IPAddress(ipv4: 0x7f00_0000 | .random(in: 0x0001_0000...0x00ff_fffe))
-    return try UDPSocket.bound(to: Endpoint(address: address, port: 0)).localEndpoint
+    try UDPSocket.bound(to: loopbackOfItsOwn()).localEndpoint
 }
 
 // MARK: - A network of its own

@@ -35,12 +35,11 @@ import Wire
         #expect(six.localEndpoint.address == .loopbackIPv6)
     }
 
-    @Test func `a connected socket knows both ends and leaves from the chosen one`() throws {
+    @Test func `a connected socket knows both ends`() throws {
         let server = try UDPSocket.bound(to: loopback4)
-        let from = Endpoint(address: IPAddress(ipv4: 0x7f00_0003), port: 0)
-        let client = try UDPSocket.connected(to: server.localEndpoint, from: from)
+        let client = try UDPSocket.connected(to: server.localEndpoint)
         #expect(client.remoteEndpoint == server.localEndpoint)
-        #expect(client.localEndpoint.address == from.address)
+        #expect(client.localEndpoint.address == .loopbackIPv4)
         #expect(client.localEndpoint.port != 0)
         #expect(server.remoteEndpoint == nil)
     }
@@ -48,20 +47,17 @@ import Wire
     @Test func `the receive buffer is enlarged by default and left alone per flow`() throws {
         let large = try UDPSocket.bound(to: loopback4)
         let small = try UDPSocket.bound(to: loopback4, options: .perFlow)
-        #expect(large.receiveBufferBytes > small.receiveBufferBytes)
-        #expect(large.sendBufferBytes > small.sendBufferBytes)
+        for buffer in [SO_RCVBUF, SO_SNDBUF] { #expect(bytes(of: buffer, large) > bytes(of: buffer, small)) }
     }
 
-    @Test func `only a connected socket has a path MTU`() throws {
-        let server4 = try UDPSocket.bound(to: loopback4)
-        let server6 = try UDPSocket.bound(to: loopback6)
-        #expect(server4.pathMTU == nil)
-        #expect(server6.pathMTU == nil)
-        #expect(try #require(UDPSocket.connected(to: server4.localEndpoint).pathMTU) >= 1500)
-        #expect(try #require(UDPSocket.connected(to: server6.localEndpoint).pathMTU) >= 1500)
+    /// The bytes of a socket's buffer.
+    private func bytes(of buffer: CInt, _ socket: UDPSocket) -> CInt {
+        var value: CInt = 0
+        var size = socklen_t(MemoryLayout<CInt>.size)
+        return unsafe getsockopt(socket.descriptor, SOL_SOCKET, buffer, &value, &size) == 0 ? value : -1
     }
 
-    @Test(arguments: [UDPSocket.Fragmentation.allowed, .forbidden, .probe])
+    @Test(arguments: [UDPSocket.Fragmentation.allowed, .probe])
     func `fragmentation can be set for every kind of socket`(_ fragmentation: UDPSocket.Fragmentation) throws {
         for address in [IPAddress.loopbackIPv4, .loopbackIPv6, .anyIPv6] {
             try UDPSocket.bound(to: Endpoint(address: address, port: 0)).setFragmentation(fragmentation)
@@ -87,19 +83,18 @@ import Wire
             }
         }
         #expect(try observe(.allowed) == Observed(arrived: 3000, failures: []))
-        #expect(try observe(.forbidden) == Observed(arrived: 0, failures: [EMSGSIZE]))
         #expect(try observe(.probe) == Observed(arrived: 0, failures: [EMSGSIZE]))
     }
 
-    @Test func `a closed socket fails and closing it again is harmless`() throws {
-        let socket = try UDPSocket.bound(to: loopback4)
-        socket.close()
-        socket.close()
-        #expect(socket.descriptor == -1)
-        #expect(ReceiveBatch(slots: 1).receive(from: socket) == .failed(EBADF))
-        let batch = SendBatch()
-        batch.append([1], on: socket, to: Endpoint(address: .loopbackIPv4, port: 9), token: 5)
-        #expect(batch.flush() == [Failure(token: 5, datagrams: 1, code: EBADF)])
+    @Test func `a socket is closed when the last reference to it goes`() throws {
+        var socket: UDPSocket? = try UDPSocket.bound(to: loopbackOfItsOwn())
+        let endpoint = try #require(socket?.localEndpoint)
+        var other = socket
+        socket = nil
+        #expect(throws: SystemError(EADDRINUSE, "bind", "\(endpoint)")) { try UDPSocket.bound(to: endpoint) }
+        #expect(other?.localEndpoint == endpoint)
+        other = nil
+        _ = try UDPSocket.bound(to: endpoint)
     }
 
     @Test func `an IPv6 destination on an IPv4 socket is reported`() throws {
@@ -107,14 +102,5 @@ import Wire
         let batch = SendBatch()
         batch.append([1], on: socket, to: Endpoint(address: .loopbackIPv6, port: 9), token: 5)
         #expect(batch.flush() == [Failure(token: 5, datagrams: 1, code: EAFNOSUPPORT)])
-    }
-
-    @Test func `a pending error is read once`() throws {
-        let client = try UDPSocket.connected(to: deserted())
-        let batch = SendBatch()
-        batch.append([1], on: client)
-        #expect(batch.flush().isEmpty)
-        #expect(client.pendingError == ECONNREFUSED)
-        #expect(client.pendingError == 0)
     }
 }
