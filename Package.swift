@@ -12,6 +12,9 @@ let strict: [SwiftSetting] = [
     .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release)),
 ]
 
+/// For what measures the cores as the daemon has them.
+let optimised: [SwiftSetting] = [.unsafeFlags(["-cross-module-optimization"], .when(configuration: .release))]
+
 /// For the targets that hand out spans of memory they own.
 let lifetimes: [SwiftSetting] = strict + [.enableExperimentalFeature("Lifetimes")]
 
@@ -89,6 +92,15 @@ let package = Package(
             swiftSettings: strict),
 
         .target(name: "CVirtualTime", path: "Tests/CVirtualTime"),
+        .target(name: "CCounting", path: "Tests/CCounting"),
+        // Not a program for users: scripts/count-data-path runs it.
+        .executableTarget(
+            name: "datapath-count",
+            dependencies: [
+                "CCounting", "DTLS", "OpenSSL", "Tunnel", "Wire",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Tests/DataPathCount", swiftSettings: optimised),
         .target(
             name: "FuzzSupport", dependencies: [.product(name: "NIOEmbedded", package: "swift-nio")],
             path: "Tests/FuzzSupport"),
