@@ -130,7 +130,7 @@ let package = Package(
         .testTarget(name: "KeysCommandTests", dependencies: ["culvert"]),
         .testTarget(name: "CommandTests", dependencies: ["culvert", "Control", "TestSupport"]),
         .testTarget(name: "ImpairTests", dependencies: ["culvert-impair", "LinuxIO", "Wire"]),
-        .testTarget(name: "BenchTests", dependencies: ["culvert-bench"]),
+        .testTarget(name: "BenchTests", dependencies: ["culvert-bench", "Wire"]),
         .testTarget(name: "InteropTests", dependencies: ["TestSupport", "Control", "culvert", "culvert-impair"]),
         .testTarget(
             name: "EndToEndTests",
