@@ -12,6 +12,9 @@ let strict: [SwiftSetting] = [
     .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release)),
 ]
 
+/// For what measures the cores as the daemon has them.
+let optimised: [SwiftSetting] = [.unsafeFlags(["-cross-module-optimization"], .when(configuration: .release))]
+
 /// For the targets that hand out spans of memory they own.
 let lifetimes: [SwiftSetting] = strict + [.enableExperimentalFeature("Lifetimes")]
 
@@ -94,6 +97,15 @@ let package = Package(
 
         .target(name: "CVirtualTime", path: "Tests/CVirtualTime"),
         .executableTarget(name: "refuse-call", path: "Tests/RefuseCall"),
+        .target(name: "CCounting", path: "Tests/CCounting"),
+        // Not a program for users: scripts/count-data-path runs it.
+        .executableTarget(
+            name: "datapath-count",
+            dependencies: [
+                "CCounting", "DTLS", "OpenSSL", "Tunnel", "Wire",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Tests/DataPathCount", swiftSettings: optimised),
         .target(
             name: "FuzzSupport", dependencies: [.product(name: "NIOEmbedded", package: "swift-nio")],
             path: "Tests/FuzzSupport"),
@@ -124,7 +136,7 @@ let package = Package(
         .testTarget(name: "KeysCommandTests", dependencies: ["culvert"]),
         .testTarget(name: "CommandTests", dependencies: ["culvert", "Control", "TestSupport"]),
         .testTarget(name: "ImpairTests", dependencies: ["culvert-impair", "LinuxIO", "Wire"]),
-        .testTarget(name: "BenchTests", dependencies: ["culvert-bench"]),
+        .testTarget(name: "BenchTests", dependencies: ["culvert-bench", "Wire"]),
         .testTarget(name: "InteropTests", dependencies: ["TestSupport", "Control", "culvert", "culvert-impair"]),
         .testTarget(
             name: "EndToEndTests",

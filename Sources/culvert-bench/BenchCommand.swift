@@ -11,7 +11,8 @@ struct BenchCommand: ParsableCommand {
         commandName: "culvert-bench",
         abstract: "Measures what a culvert tunnel costs, beside other ways to carry the same datagrams.",
         subcommands: [
-            MeasureCommand.self, CrowdCommand.self, ControlCommand.self, RequestsCommand.self, RelayCommand.self,
+            MeasureCommand.self, WakeupCommand.self, CrowdCommand.self, ControlCommand.self, RequestsCommand.self,
+            RelayCommand.self,
         ],
         defaultSubcommand: MeasureCommand.self)
 }
@@ -22,13 +23,15 @@ struct MeasureCommand: ParsableCommand {
         abstract: "Measures all contenders in one run on this machine, over loopback.",
         discussion: """
             direct: straight from the sender to the sink. relay: a pair of plaintext relays on culvert's own I/O \
-            engine, the limit for a tunnel. culvert: a pair of daemons. socat: a pair of socat with its DTLS \
-            addresses. The contenders take turns; each number is the median of the repetitions. CPU time is that of \
+            engine, the limit for a tunnel. culvert: a pair of daemons. baseline: a pair of another build. socat: a pair of \
+            socat with its DTLS addresses. The contenders take turns; each number is the median of the repetitions. CPU time is that of \
             both processes of a pair with all their threads and children.
             """)
 
-    @Option(parsing: .upToNextOption, help: "What to measure: direct, relay, culvert, socat.")
-    var contenders: [ContenderKind] = ContenderKind.allCases
+    @Option(
+        parsing: .upToNextOption,
+        help: "What to measure: direct, relay, culvert, baseline, socat; by default everything that there is.")
+    var contenders: [ContenderKind] = []
 
     @Option(parsing: .upToNextOption, help: "Bytes of a datagram.")
     var sizes: [Int] = [64, 200, 1200]
@@ -39,11 +42,17 @@ struct MeasureCommand: ParsableCommand {
     @Option(help: "Seconds for each trial of a rate.")
     var seconds: Double = 3
 
+    @Option(help: "Datagrams per second that all contenders are sent, rather than each at its highest rate.")
+    var rate: Double?
+
     @Flag(help: "A rough answer soon: trials of half a second.")
     var quick = false
 
     @Option(help: ArgumentHelp("The daemon to measure; by default the one beside this program.", valueName: "path"))
     var culvert: String?
+
+    @Option(help: ArgumentHelp("Another daemon to compare it with, in the same run.", valueName: "path"))
+    var baseline: String?
 
     @Option(help: ArgumentHelp("Writes the results there as JSON too.", valueName: "path"))
     var json: String?
@@ -55,12 +64,19 @@ struct MeasureCommand: ParsableCommand {
         guard (1...100).contains(repetitions), (0.1...60).contains(seconds) else {
             throw ValidationError("there are 1 to 100 repetitions of 0.1 to 60 seconds")
         }
+        guard (1000...10_000_000).contains(rate ?? 1000) else {
+            throw ValidationError("a rate is from 1000 to 10000000 datagrams per second")
+        }
+        guard baseline != nil || !contenders.contains(.baseline) else {
+            throw ValidationError("--baseline names the daemon to compare with")
+        }
     }
 
     func run() throws {
+        let all = ContenderKind.allCases.filter { $0 != .baseline || baseline != nil }
         let benchmark = try Benchmark(
-            contenders: contenders, sizes: sizes, repetitions: repetitions, seconds: quick ? 0.5 : seconds,
-            culvert: culvert)
+            contenders: contenders.isEmpty ? all : contenders, sizes: sizes, repetitions: repetitions,
+            seconds: quick ? 0.5 : seconds, rate: rate, culvert: culvert, baseline: baseline)
         let report = try benchmark.run()
         say(report.text())
         if let json, !FileManager.default.createFile(atPath: json, contents: Data(try report.json().utf8)) {

@@ -14,6 +14,7 @@ final class Benchmark {
     private let sizes: [Int]
     private let repetitions: Int
     private let seconds: Double
+    private let rate: Double?
     private let sink: Sink
     private let workspace: Workspace
     private let signals: SignalSource
@@ -23,13 +24,19 @@ final class Benchmark {
     private var lastRun: UInt64 = 0
 
     /// Starts the contenders; those that cannot start are left out, and the report says why.
-    init(contenders kinds: [ContenderKind], sizes: [Int], repetitions: Int, seconds: Double, culvert: String?) throws {
+    ///
+    /// With `rate` all send at it, in datagrams per second, and no highest rate is searched for.
+    init(
+        contenders kinds: [ContenderKind], sizes: [Int], repetitions: Int, seconds: Double, rate: Double?,
+        culvert: String?, baseline: String?
+    ) throws {
         self.sizes = sizes
         self.repetitions = repetitions
         self.seconds = seconds
+        self.rate = rate
         signals = try SignalSource([.interrupt, .terminate])
         sink = try Sink()
-        workspace = try Workspace(culvert: culvert)
+        workspace = try Workspace(culvert: culvert, baseline: baseline)
         for kind in kinds {
             do {
                 contenders.append(try Contender(kind, sink: sink, workspace: workspace))
@@ -55,7 +62,7 @@ final class Benchmark {
             }
         }
         return Report(
-            machine: machine(), trialSeconds: seconds, repetitions: repetitions, measurements: measurements,
+            machine: machineDescription(), trialSeconds: seconds, repetitions: repetitions, measurements: measurements,
             absent: absent)
     }
 
@@ -65,16 +72,10 @@ final class Benchmark {
                 $0.contender == contender.kind && $0.datagramSize == size
             })
         else { return }
-        let search = RateSearch(fullTrial: seconds, shortTrial: min(seconds, 0.4)) { rate, time in
-            try self.trial(contender, size: size, rate: rate, seconds: time, burst: Sender.burst)
-        }
-        let outcome =
-            try measurements[index].highestRate.values.last.map { try search.run(near: $0) } ?? search.run()
-        measurements[index].highestRate.add(outcome.rate)
-        if outcome.isLowerBound { measurements[index].rateIsLowerBound = true }
+        let trial = try batched(contender, size: size, &measurements[index])
         if contender.kind != .direct {
-            measurements[index].cpuAtHighestRate.add(outcome.trial.cpuPerDatagram)
-            let unbatched = try trial(contender, size: size, rate: Self.unbatchedRate, seconds: seconds, burst: 1)
+            measurements[index].cpuBatched.add(trial.cpuPerDatagram)
+            let unbatched = try self.trial(contender, size: size, rate: Self.unbatchedRate, seconds: seconds, burst: 1)
             measurements[index].cpuUnbatched.add(unbatched.cpuPerDatagram)
         }
         if size == Self.roundTripSize {
@@ -82,10 +83,23 @@ final class Benchmark {
             measurements[index].roundTripMedian.add(median)
             measurements[index].roundTrip99.add(high)
         }
-        let cost = contender.kind == .direct ? "" : ", \(fixed(outcome.trial.cpuPerDatagram, digits: 2)) us CPU each"
+        let cost = contender.kind == .direct ? "" : ", \(fixed(trial.cpuPerDatagram, digits: 2)) us CPU each"
+        let loss = trial.loss > 0.001 ? ", \(fixed(trial.loss * 100, digits: 1)) % lost" : ""
         say(
             "\(repetition)/\(repetitions) \(contender.kind.rawValue), \(size) bytes: "
-                + "\(fixed(outcome.rate / 1000, digits: 1)) kpps\(cost)")
+                + "\(fixed(trial.offeredRate / 1000, digits: 1)) kpps\(loss)\(cost)")
+    }
+
+    /// The trial at the highest rate, which is searched for and noted, or at the rate that was asked for.
+    private func batched(_ contender: Contender, size: Int, _ measurement: inout Measurement) throws -> Trial {
+        if let rate { return try trial(contender, size: size, rate: rate, seconds: seconds, burst: Sender.burst) }
+        let search = RateSearch(fullTrial: seconds, shortTrial: min(seconds, 0.4)) { rate, time in
+            try self.trial(contender, size: size, rate: rate, seconds: time, burst: Sender.burst)
+        }
+        let outcome = try measurement.highestRate.values.last.map { try search.run(near: $0) } ?? search.run()
+        measurement.highestRate.add(outcome.rate)
+        if outcome.isLowerBound { measurement.rateIsLowerBound = true }
+        return outcome.trial
     }
 
     /// One rate for some time.
@@ -134,12 +148,13 @@ final class Benchmark {
     private func checkSignals() throws {
         if signals.next() != nil { throw BenchError("interrupted") }
     }
+}
 
-    private func machine() -> String {
-        func text(_ path: String) -> String { (try? String(contentsOfFile: path, encoding: .utf8)) ?? "" }
-        let model = text("/proc/cpuinfo").split(separator: "\n").first { $0.hasPrefix("model name") }
-        let name = model?.split(separator: ":").last.map { $0.drop { $0 == " " } } ?? "unknown processor"
-        let kernel = text("/proc/sys/kernel/osrelease").split(separator: "\n").first ?? "?"
-        return "\(CPUCount.available) x \(name), Linux \(kernel), loopback"
-    }
+/// The machine that it is measured on.
+func machineDescription() -> String {
+    func text(_ path: String) -> String { (try? String(contentsOfFile: path, encoding: .utf8)) ?? "" }
+    let model = text("/proc/cpuinfo").split(separator: "\n").first { $0.hasPrefix("model name") }
+    let name = model?.split(separator: ":").last.map { $0.drop { $0 == " " } } ?? "unknown processor"
+    let kernel = text("/proc/sys/kernel/osrelease").split(separator: "\n").first ?? "?"
+    return "\(CPUCount.available) x \(name), Linux \(kernel), loopback"
 }

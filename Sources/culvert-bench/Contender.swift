@@ -14,6 +14,8 @@ enum ContenderKind: String, CaseIterable, Codable, ExpressibleByArgument {
     case relay
     /// Two culvert daemons.
     case culvert
+    /// Two daemons of another build, to compare with.
+    case baseline
     /// Two socat processes with its DTLS addresses.
     case socat
 }
@@ -44,7 +46,7 @@ final class Contender {
         while true {
             let (processes, entry) = try Self.start(kind, sink: sink, workspace: workspace)
             let sender = try Sender(to: entry)
-            if try Self.carries(sender, processes, sink, seconds: kind == .socat ? 2 : 15) {
+            if try sender.reaches(sink, through: processes, seconds: kind == .socat ? 2 : 15) {
                 self.sender = sender
                 self.entry = entry
                 self.processes = processes
@@ -67,23 +69,10 @@ final class Contender {
         switch kind {
         case .direct: ([], sink.endpoint)
         case .relay: try workspace.startRelays(to: sink.endpoint)
-        case .culvert: try workspace.startCulvert(to: sink.endpoint)
+        case .culvert, .baseline:
+            try workspace.start(
+                DaemonPair(name: kind.rawValue, program: workspace.program(of: kind)), to: sink.endpoint)
         case .socat: try workspace.startSocat(to: sink.endpoint)
         }
-    }
-
-    /// Sends until something arrives: that the whole path works is the only readiness that counts.
-    private static func carries(
-        _ sender: Sender, _ processes: [ChildProcess], _ sink: Sink, seconds: Int
-    ) throws -> Bool {
-        let run = UInt64.random(in: 1 << 32..<Probe.echoFlag)
-        sink.begin(run: run)
-        for sequence in 0..<seconds * 10 {
-            sender.send(Probe(run: run, sequence: UInt64(sequence)), size: 64)
-            try sender.pause(nanoseconds: 100_000_000)
-            if sink.received > 0 { return true }
-            guard processes.allSatisfy(\.isRunning) else { throw BenchError("a process has ended") }
-        }
-        return false
     }
 }

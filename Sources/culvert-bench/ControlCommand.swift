@@ -56,7 +56,7 @@ struct ControlCommand: ParsableCommand {
             try whileAsking("bystander", workspace) {
                 beside.add(try transfer.run(rate: rate, seconds: seconds, timed: true))
             }
-            try whileAsking("client", workspace) {
+            try whileAsking("culvert-client", workspace) {
                 asked.add(try transfer.run(rate: rate, seconds: seconds, timed: true))
             }
         }

@@ -15,6 +15,18 @@ struct Samples: Encodable {
         if value.isFinite { values.append(value) }
     }
 
+    /// How many times `base` each repetition is. The two were measured in turns: where none is missing, each repetition is
+    /// compared with its neighbour, so that a change of the machine's mood hits both; otherwise the medians are.
+    func ratio(to base: Samples) -> Samples {
+        var ratios = Samples()
+        if values.count == base.values.count {
+            for (value, other) in zip(values, base.values) { ratios.add(value / other) }
+        } else if let median, let other = base.median {
+            ratios.add(median / other)
+        }
+        return ratios
+    }
+
     func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encodeIfPresent(median, forKey: .median)
@@ -43,8 +55,8 @@ struct Measurement: Encodable {
     var highestRate = Samples()
     /// Whether some search ended before a rate failed, so that the true rate may be higher.
     var rateIsLowerBound = false
-    /// CPU time of all the contender's processes at that rate, microseconds per datagram.
-    var cpuAtHighestRate = Samples()
+    /// CPU time of all the contender's processes at that rate, or at the one that was asked for, microseconds per datagram.
+    var cpuBatched = Samples()
     /// The same at 20,000 datagrams per second, sent one at a time.
     var cpuUnbatched = Samples()
     /// Round trip through the contender and back, microseconds.
@@ -58,8 +70,28 @@ struct Report: Encodable {
     var trialSeconds: Double
     var repetitions: Int
     var measurements: [Measurement]
+    var ratios: [Ratio]
     /// Contenders that could not take part, and why.
     var absent: [String: String]
+
+    /// Puts together what was measured.
+    init(
+        machine: String, trialSeconds: Double, repetitions: Int, measurements: [Measurement], absent: [String: String]
+    ) {
+        self.machine = machine
+        self.trialSeconds = trialSeconds
+        self.repetitions = repetitions
+        self.measurements = measurements
+        self.absent = absent
+        ratios = []
+        for base in [ContenderKind.relay, .baseline, .socat] {
+            for entry in measurements where ![base, .direct, .relay].contains(entry.contender) {
+                if base == .baseline, entry.contender != .culvert { continue }
+                let other = measurements.first { $0.contender == base && $0.datagramSize == entry.datagramSize }
+                if let other { ratios.append(Ratio(entry, to: other)) }
+            }
+        }
+    }
 
     /// The whole report as one JSON object.
     func json() throws -> String {
@@ -84,7 +116,7 @@ struct Report: Encodable {
             let rate = entry.highestRate.text(unit: 1000, digits: 1)
             rows.append([
                 entry.contender.rawValue, String(entry.datagramSize), entry.rateIsLowerBound ? rate + " or more" : rate,
-                entry.contender == .direct ? "-" : entry.cpuAtHighestRate.text(digits: 2),
+                entry.contender == .direct ? "-" : entry.cpuBatched.text(digits: 2),
                 entry.contender == .direct ? "-" : entry.cpuUnbatched.text(digits: 2),
             ])
         }
@@ -107,20 +139,14 @@ struct Report: Encodable {
     }
 
     private func ratioTable() -> [String] {
-        var rows = [["", "bytes", "rate", "CPU", "CPU unbatched", "round trip p50"]]
-        for base in [ContenderKind.relay, .socat] {
-            for entry in measurements where ![base, .direct, .relay].contains(entry.contender) {
-                guard
-                    let other = measurements.first(where: {
-                        $0.contender == base && $0.datagramSize == entry.datagramSize
-                    })
-                else { continue }
-                rows.append([
-                    "\(entry.contender.rawValue) : \(base.rawValue)", String(entry.datagramSize),
-                    ratio(entry.highestRate, other.highestRate), ratio(entry.cpuAtHighestRate, other.cpuAtHighestRate),
-                    ratio(entry.cpuUnbatched, other.cpuUnbatched), ratio(entry.roundTripMedian, other.roundTripMedian),
-                ])
-            }
+        var rows = [["times", "bytes", "rate", "CPU", "aim", "CPU unbatched", "round trip p50"]]
+        for ratio in ratios {
+            rows.append([
+                "\(ratio.contender.rawValue) : \(ratio.base.rawValue)", String(ratio.datagramSize),
+                ratio.highestRate.text(digits: 2), ratio.cpuBatched.text(digits: 2),
+                ratio.cpuAim.map { fixed($0, digits: 1) } ?? "", ratio.cpuUnbatched.text(digits: 2),
+                ratio.roundTripMedian.text(digits: 2),
+            ])
         }
         return table(rows)
     }
@@ -128,11 +154,6 @@ struct Report: Encodable {
     private func difference(_ samples: Samples, _ base: Samples?) -> String {
         guard let value = samples.median, let base = base?.median else { return "-" }
         return fixed(value - base, digits: 0)
-    }
-
-    private func ratio(_ samples: Samples, _ base: Samples) -> String {
-        guard let value = samples.median, let base = base.median, base > 0 else { return "-" }
-        return fixed(value / base, digits: 2) + " x"
     }
 }
 
@@ -148,7 +169,7 @@ func fixed(_ value: Double, digits: Int) -> String {
 }
 
 /// Lines with their columns aligned: the first to the left, the others to the right.
-private func table(_ rows: [[String]]) -> [String] {
+func table(_ rows: [[String]]) -> [String] {
     let columns = rows.map(\.count).max() ?? 0
     let widths = (0..<columns).map { column in rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0 }
     return rows.map { row in

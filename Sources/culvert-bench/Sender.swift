@@ -71,6 +71,20 @@ final class Sender {
         }
     }
 
+    /// Sends until something arrives at the sink: that the whole path works is the only readiness that counts.
+    /// - Returns: whether something has within so many seconds.
+    func reaches(_ sink: Sink, through processes: [ChildProcess], seconds: Int) throws -> Bool {
+        let run = UInt64.random(in: 1 << 32..<Probe.echoFlag)
+        sink.begin(run: run)
+        for sequence in 0..<seconds * 10 {
+            send(Probe(run: run, sequence: UInt64(sequence)), size: 64)
+            try pause(nanoseconds: 100_000_000)
+            if sink.received > 0 { return true }
+            guard processes.allSatisfy(\.isRunning) else { throw BenchError("a process has ended") }
+        }
+        return false
+    }
+
     /// Waits.
     func pause(nanoseconds: Int64) throws(SystemError) {
         let end = MonotonicClock.now + nanoseconds

@@ -12,11 +12,15 @@ import Wire
 final class Workspace {
     let path: String
     private let culvert: String?
+    private let baseline: String?
+    private var hasKeys = false
 
-    /// Makes the directory. `culvert` is the path of the daemon; nil looks beside this program.
-    init(culvert: String?) throws {
+    /// Makes the directory. `culvert` is the path of the daemon; nil looks beside this program. `baseline` is that of another
+    /// one to compare it with.
+    init(culvert: String?, baseline: String? = nil) throws {
         path = FileManager.default.temporaryDirectory.path + "/culvert-bench-\(UUID().uuidString)"
         self.culvert = culvert
+        self.baseline = baseline
         try FileManager.default.createDirectory(
             atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
     }
@@ -26,9 +30,12 @@ final class Workspace {
     }
 
     /// What a program has said, its last lines, for an error message.
-    func lastWords(of kind: ContenderKind) -> String {
+    func lastWords(of kind: ContenderKind) -> String { lastWords(of: kind.rawValue) }
+
+    /// The same of programs whose logs' names begin so.
+    func lastWords(of name: String) -> String {
         let names = ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted()
-        let logs = names.filter { $0.hasPrefix("\(kind.rawValue)-") && $0.hasSuffix(".log") }
+        let logs = names.filter { $0.hasPrefix("\(name)-") && $0.hasSuffix(".log") }
         return logs.flatMap { name in
             text(name).split(separator: "\n").suffix(3).map { "\n    \(name): \($0)" }
         }.joined()
@@ -85,14 +92,17 @@ final class Workspace {
 
     // MARK: - culvert
 
-    func startCulvert(to sink: Endpoint) throws -> ([ChildProcess], Endpoint) {
+    /// Starts a pair of daemons, the client's first, and returns where datagrams go in.
+    func start(_ pair: DaemonPair, to sink: Endpoint) throws -> ([ChildProcess], Endpoint) {
         try makeCulvertKeys()
         let middle = try freePort()
         let entry = try freePort()
         let client = try startDaemon(
-            "client", listen: "udp://127.0.0.1:\(entry)", forward: "dtls://127.0.0.1:\(middle)", sharing: "never")
+            "\(pair.name)-client", pair.program, credentials: "client",
+            tunnels: pair.clientTunnels(listen: entry, forward: middle))
         let server = try startDaemon(
-            "server", listen: "dtls://127.0.0.1:\(middle)", forward: "udp://\(sink)", sharing: "never")
+            "\(pair.name)-server", pair.program, credentials: "server",
+            tunnels: pair.serverTunnels(listen: middle, forward: sink))
         return ([client, server], Endpoint(address: .loopbackIPv4, port: entry))
     }
 
@@ -100,18 +110,21 @@ final class Workspace {
     func startCrowdedCulvert() throws -> (ChildProcess, Endpoint) {
         try makeCulvertKeys()
         let port = try freePort()
+        let pair = DaemonPair(name: "crowded", program: try culvertProgram(), sharing: "always")
+        let tunnels = pair.serverTunnels(listen: port, forward: Endpoint(address: .loopbackIPv4, port: 9))
         let server = try startDaemon(
-            "server", listen: "dtls://127.0.0.1:\(port)", forward: "udp://127.0.0.1:9", sharing: "always",
-            limits: "max_associations = 1000000\nmax_handshakes = 4096\n")
+            "server", pair.program, credentials: "server",
+            tunnels: tunnels + "max_associations = 1000000\nmax_handshakes = 4096\n")
         try waitUntilReady("server")
         return (server, Endpoint(address: .loopbackIPv4, port: port))
     }
 
     /// Starts a daemon that carries nothing, once there are keys, and waits until it is ready.
     func startBystander() throws -> ChildProcess {
+        let pair = DaemonPair(name: "bystander", program: try culvertProgram())
         let daemon = try startDaemon(
-            "bystander", listen: "udp://127.0.0.1:\(freePort())", forward: "dtls://127.0.0.1:9", sharing: "never",
-            credentials: "client")
+            "bystander", pair.program, credentials: "client",
+            tunnels: pair.clientTunnels(listen: try freePort(), forward: 9))
         try waitUntilReady("bystander")
         return daemon
     }
@@ -152,6 +165,7 @@ final class Workspace {
     func controlSocket(of role: String) -> String { "\(path)/\(role).sock" }
 
     private func makeCulvertKeys() throws {
+        guard !hasKeys else { return }
         let program = try culvertProgram()
         try runToEnd([program, "keys", "ca", "--out", "\(path)/ca"], log: "keys.log")
         for role in ["client", "server"] {
@@ -161,6 +175,7 @@ final class Workspace {
                     "--out", "\(path)/\(role)",
                 ], log: "keys.log")
         }
+        hasKeys = true
     }
 
     private func waitUntilReady(_ role: String) throws {
@@ -171,14 +186,17 @@ final class Workspace {
     }
 
     private func startDaemon(
-        _ role: String, listen: String, forward: String, sharing: String, limits: String = "",
-        credentials: String? = nil
+        _ role: String, _ program: String, credentials: String, tunnels: String
     ) throws -> ChildProcess {
-        let tunnel = config(
-            role, credentials: credentials ?? role, listen: listen, forward: forward, sharing: sharing)
-        try write(tunnel + limits, to: "\(role).toml")
-        return try start(
-            [culvertProgram(), "run", "--config", "\(path)/\(role).toml"], log: "culvert-\(role).log")
+        try write(config(role, credentials: credentials) + tunnels, to: "\(role).toml")
+        return try start([program, "run", "--config", "\(path)/\(role).toml"], log: "\(role).log")
+    }
+
+    /// The daemon's program of a contender that is a pair of daemons.
+    func program(of kind: ContenderKind) throws -> String {
+        guard kind == .baseline else { return try culvertProgram() }
+        guard let baseline else { throw BenchError("no baseline is named") }
+        return baseline
     }
 
     /// The daemon's program.
@@ -192,9 +210,7 @@ final class Workspace {
         return String(program)
     }
 
-    private func config(
-        _ role: String, credentials: String, listen: String, forward: String, sharing: String
-    ) -> String {
+    private func config(_ role: String, credentials: String) -> String {
         """
         [daemon]
         control_socket = "\(controlSocket(of: role))"
@@ -206,11 +222,6 @@ final class Workspace {
         [trust.default]
         ca = "\(path)/ca.crt"
 
-        [[tunnel]]
-        name = "bench"
-        listen = "\(listen)"
-        sharing = "\(sharing)"
-        forward = "\(forward)"
 
         """
     }
