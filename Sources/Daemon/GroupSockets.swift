@@ -6,14 +6,7 @@ import Tunnel
 import Wire
 
 /// Sends a group's datagrams through its worker's batch.
-final class GroupSockets: DatagramOutput {
-    /// Datagrams in a row that the system did not send, and whose they were.
-    struct Failure {
-        let flow: FlowID?
-        let failure: SendFailure
-        let count: Int
-    }
-
+struct GroupSockets: DatagramOutput, ~Copyable {
     /// The sockets that the group listens on: a client's one for each tunnel, a server's one for all.
     private(set) var listeners: [UDPSocket]
 
@@ -22,9 +15,10 @@ final class GroupSockets: DatagramOutput {
     private let batch: SendBatch
     private let fragmentation: UDPSocket.Fragmentation
     private let startResolving: (Int) -> Void
-    /// By a flow's place; the generation is of the flow that opened the socket.
-    private var flowSockets: ContiguousArray<(socket: UDPSocket, generation: UInt32)?> = []
-    private var failures: [Failure] = []
+    /// By the place of the link or flow; the generation is of the one that opened the socket.
+    private var ownSockets: ContiguousArray<(socket: UDPSocket, generation: UInt32)?> = []
+    /// Datagrams that had no socket any more, since the last time that they were asked for.
+    private var strays: [PlaceID] = []
 
     /// `number` is the group's on its worker, `fragmentation` what holds for sockets that are no listeners.
     init(
@@ -38,106 +32,87 @@ final class GroupSockets: DatagramOutput {
         self.fragmentation = fragmentation
         self.startResolving = startResolving
         for (listener, socket) in listeners.enumerated() {
-            let token = PollToken.listener(group: number, listener: UInt16(truncatingIfNeeded: listener))
-            try poller.add(socket.descriptor, token: token.rawValue)
+            try poller.add(socket.descriptor, token: PollToken.socket(.listener(listener), group: number).rawValue)
         }
     }
 
-    /// Sends what has been written, and closes every socket.
-    func closeAll() {
-        collect()
-        flowSockets = []
+    /// Lets every socket go.
+    mutating func closeAll() {
+        ownSockets = []
         listeners = []
     }
 
-    /// The flow's own socket, if it is still that flow's.
-    func socket(of index: Int32, generation: UInt16) -> (flow: FlowID, socket: UDPSocket)? {
-        guard index >= 0, Int(index) < flowSockets.count, let entry = flowSockets[Int(index)],
-            UInt16(truncatingIfNeeded: entry.generation) == generation
-        else { return nil }
-        return (FlowID(index: index, generation: entry.generation), entry.socket)
+    /// One of the group's sockets, if it is still there.
+    func socket(_ socket: GroupSocket) -> UDPSocket? {
+        switch socket {
+        case .listener(let number): listeners.indices.contains(number) ? listeners[number] : nil
+        case .own(let id): has(id) ? ownSockets[Int(id.index)]?.socket : nil
+        }
     }
 
-    /// Sends what has been written, and answers what the system did not take.
-    func flush() -> [Failure] {
-        collect()
-        defer { failures = [] }
-        return failures
+    /// Those whose datagrams had no socket any more, since the last call.
+    mutating func takeStrays() -> [PlaceID] {
+        guard !strays.isEmpty else { return [] }
+        defer { strays = [] }
+        return strays
+    }
+
+    private func has(_ owner: PlaceID) -> Bool {
+        let index = Int(owner.index)
+        return index >= 0 && index < ownSockets.count && ownSockets[index]?.generation == owner.generation
     }
 
     // MARK: DatagramOutput
 
-    func open(_ flow: FlowID, to remote: Endpoint) -> Bool {
-        close(flow)
+    mutating func open(_ owner: PlaceID, to remote: Endpoint) -> Bool {
+        close(owner)
         do {
             var options = UDPSocket.Options.perFlow
-            options.receiveBufferBytes = Self.flowBufferBytes
-            options.sendBufferBytes = Self.flowBufferBytes
+            options.receiveBufferBytes = Self.ownBufferBytes
+            options.sendBufferBytes = Self.ownBufferBytes
             options.pathErrors = fragmentation != .allowed
             let socket = try UDPSocket.connected(to: remote, options: options)
             try socket.setFragmentation(fragmentation)
-            try poller.add(socket.descriptor, token: PollToken.flow(flow, group: number).rawValue)
-            while flowSockets.count <= Int(flow.index) { flowSockets.append(nil) }
-            flowSockets[Int(flow.index)] = (socket, flow.generation)
+            try poller.add(socket.descriptor, token: PollToken.socket(.own(owner), group: number).rawValue)
+            while ownSockets.count <= Int(owner.index) { ownSockets.append(nil) }
+            ownSockets[Int(owner.index)] = (socket, owner.generation)
             return true
         } catch {
             return false
         }
     }
 
-    func close(_ flow: FlowID) {
-        guard Int(flow.index) < flowSockets.count, let entry = flowSockets[Int(flow.index)],
-            entry.generation == flow.generation
-        else { return }
-        // The batch keeps it until what was written for it has gone out.
-        flowSockets[Int(flow.index)] = nil
+    mutating func close(_ owner: PlaceID) {
+        // The batch keeps the socket until what was written for it has gone out.
+        if has(owner) { ownSockets[Int(owner.index)] = nil }
     }
 
-    func send(_ flow: FlowID, maximum: Int, mayFragment: Bool, write: (inout MutableRawSpan) -> Int?) {
-        guard Int(flow.index) < flowSockets.count, let entry = flowSockets[Int(flow.index)],
-            entry.generation == flow.generation
-        else {
-            failures.append(Failure(flow: flow, failure: .unreachable, count: 1))
+    mutating func send(
+        _ owner: PlaceID, maximum: Int, mayFragment: Bool, write: (inout MutableRawSpan) -> Int?
+    ) {
+        guard has(owner), let socket = ownSockets[Int(owner.index)]?.socket else {
+            strays.append(owner)
             return
         }
         batch.append(
-            on: entry.socket, token: Self.token(of: flow), mayFragment: mayFragment, maximum: maximum,
-            write: write)
+            on: socket, token: SendToken(.own(owner), group: number).rawValue, mayFragment: mayFragment,
+            maximum: maximum, write: write)
     }
 
-    func sendShared(
-        _ flow: FlowID?, listener: Int, to destination: Endpoint, from source: IPAddress, maximum: Int,
+    mutating func sendShared(
+        _ origin: PlaceID?, listener: Int, to destination: Endpoint, from source: IPAddress, maximum: Int,
         mayFragment: Bool, write: (inout MutableRawSpan) -> Int?
     ) {
         batch.append(
             on: listeners[listener], to: destination, from: source.isUnspecified ? nil : source,
-            token: Self.token(of: flow), mayFragment: mayFragment, maximum: maximum,
+            token: SendToken(.shared(origin), group: number).rawValue, mayFragment: mayFragment, maximum: maximum,
             write: write)
     }
 
-    func resolve(_ member: Int) { startResolving(member) }
-
-    // MARK: Failures
-
-    private func collect() {
-        batch.flush { token, count, code in
-            failures.append(Failure(flow: Self.flow(of: token), failure: SendFailure(code), count: count))
-        }
-    }
-
-    private static func token(of flow: FlowID?) -> UInt64 {
-        guard let flow else { return .max }
-        return UInt64(flow.generation) << 32 | UInt64(UInt32(bitPattern: flow.index))
-    }
-
-    /// Nil for a datagram of no flow; a flow's place is never negative.
-    private static func flow(of token: UInt64) -> FlowID? {
-        let index = Int32(truncatingIfNeeded: token)
-        return index < 0 ? nil : FlowID(index: index, generation: UInt32(truncatingIfNeeded: token >> 32))
-    }
+    mutating func resolve(_ member: Int) { startResolving(member) }
 
     /// Room for a burst of some thousand datagrams; only what is waiting is ever allocated.
-    private static let flowBufferBytes = 4 << 20
+    private static var ownBufferBytes: Int { 4 << 20 }
 }
 
 extension SendFailure {

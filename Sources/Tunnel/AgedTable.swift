@@ -17,6 +17,22 @@ public struct PlaceID: Hashable, Sendable {
         self.index = index
         self.generation = generation
     }
+
+    /// How many bits an id has as one number.
+    public static var bitWidth: Int { 46 }
+    /// A table has fewer places than this.
+    static var maximumIndex: Int { 1 << 24 - 1 }
+    /// The generation after which they begin anew.
+    static var maximumGeneration: UInt32 { 1 << 22 - 1 }
+
+    /// Both parts as one number of ``bitWidth`` bits, for the tokens of pollers and batches.
+    public var rawValue: UInt64 { UInt64(generation & Self.maximumGeneration) << 24 | UInt64(UInt32(bitPattern: index)) }
+
+    /// Takes an id from the lowest ``bitWidth`` bits of a number.
+    public init(rawValue: UInt64) {
+        index = Int32(truncatingIfNeeded: rawValue & UInt64(Self.maximumIndex))
+        generation = UInt32(truncatingIfNeeded: rawValue >> 24) & Self.maximumGeneration
+    }
 }
 
 /// What a table holds; made without arguments, it is what an empty place holds.
@@ -133,7 +149,7 @@ struct AgedTable<Element: TableElement & ~Copyable>: ~Copyable {
     /// Removes a living element.
     mutating func remove(_ place: Int32) {
         unlink(place)
-        entries[Int(place)].generation &+= 1
+        entries[Int(place)].generation = (entries[Int(place)].generation &+ 1) & PlaceID.maximumGeneration
         entries[Int(place)].isLiving = false
         entries[Int(place)].element = Element()
         free.append(place)

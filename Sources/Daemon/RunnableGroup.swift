@@ -1,0 +1,135 @@
+// What the two ends of a group have in common for the worker that runs them.
+
+import DTLS
+import LinuxIO
+import OpenSSL
+import Tunnel
+import Wire
+
+/// A group's core with its sockets.
+protocol RunnableGroup: ~Copyable {
+    /// Its sockets.
+    var output: GroupSockets { get set }
+    /// When ``handleTimeout(now:)`` has to be called next.
+    var deadline: Instant? { get }
+
+    /// Takes a datagram that came to one of the group's sockets.
+    mutating func take(
+        _ datagram: inout MutableRawSpan, at socket: GroupSocket, from source: Endpoint, to destination: IPAddress,
+        now: Instant)
+    /// Counts datagrams that came cut short to one of the group's sockets.
+    mutating func countTruncated(_ count: Int, at socket: GroupSocket)
+    /// Notes whether more datagrams wait at a socket than were taken in one go.
+    mutating func setPressure(_ isPressed: Bool, at socket: GroupSocket)
+    /// Takes the word of ICMP about the path of a datagram that one of the group's sockets sent.
+    mutating func take(_ error: UDPSocket.PathError, packetSize: Int, at socket: GroupSocket, now: Instant)
+    /// Takes the answer to a resolution.
+    mutating func take(_ addresses: [Endpoint], ofMember member: Int, now: Instant)
+    /// Counts datagrams that the system did not send.
+    mutating func handleSendFailure(_ origin: DatagramOrigin, _ failure: SendFailure, count: Int, now: Instant)
+    /// Does what is due.
+    mutating func handleTimeout(now: Instant)
+    /// Sends what has waited for the end of a batch.
+    mutating func finishBatch(now: Instant)
+    /// Says goodbye to every peer.
+    mutating func close()
+
+    /// Takes settings that have changed.
+    mutating func update(_ plan: GroupPlan, now: Instant)
+    /// Takes on nothing new from now on.
+    mutating func drain()
+    /// Ends an association; false where there is none of this serial.
+    mutating func close(serial: UInt64, now: Instant) -> Bool
+    /// Sends a heartbeat request.
+    mutating func ping(serial: UInt64, ticket: UInt64, now: Instant) -> PingOutcome
+    /// What has come of pings since the last call.
+    mutating func takePingAnswers() -> [(ticket: UInt64, answer: PingAnswer)]
+    /// Begins a handshake for new keys; nil at an end that cannot.
+    mutating func beginRekeying(serial: UInt64, now: Instant) -> RekeyOutcome?
+    /// Everything to tell since the last call, in order.
+    mutating func takeEvents() -> [TunnelNotice]
+
+    /// What each tunnel has done in all, and how it stands.
+    func tallies() -> [MemberTally]
+    /// A part of the associations, and how many there are.
+    func snapshots(_ page: SnapshotPage) -> (page: [AssociationSnapshot], total: Int)
+    /// A part of the flows, and how many there are.
+    func flowSnapshots(_ page: SnapshotPage) -> (page: [FlowSnapshot], total: Int)
+}
+
+extension ClientGroup: RunnableGroup where Engine == OpenSSLHandshake, Output == GroupSockets {
+    mutating func take(
+        _ datagram: inout MutableRawSpan, at socket: GroupSocket, from source: Endpoint, to destination: IPAddress,
+        now: Instant
+    ) {
+        switch socket {
+        case .listener(let member):
+            handleLocal(datagram.bytes, member: member, from: source, to: destination, now: now)
+        case .own(let link): handleRemote(&datagram, link: link, now: now)
+        }
+    }
+
+    mutating func countTruncated(_ count: Int, at socket: GroupSocket) {
+        if case .listener(let member) = socket {
+            countTruncated(count, member: member)
+        } else {
+            countTruncated(count, member: nil)
+        }
+    }
+
+    mutating func setPressure(_ isPressed: Bool, at socket: GroupSocket) {
+        if case .listener = socket { setPressure(isPressed) }
+    }
+
+    mutating func take(_ error: UDPSocket.PathError, packetSize: Int, at socket: GroupSocket, now: Instant) {
+        if case .own(let link) = socket { handlePathHint(packetSize, link: link, now: now) }
+    }
+
+    mutating func take(_ addresses: [Endpoint], ofMember member: Int, now: Instant) {
+        handleAddresses(addresses, now: now)
+    }
+
+    mutating func update(_ plan: GroupPlan, now: Instant) {
+        update(plan.members, policy: plan.first.settings.reconnect, now: now)
+    }
+
+    mutating func beginRekeying(serial: UInt64, now: Instant) -> RekeyOutcome? { rekey(serial: serial, now: now) }
+}
+
+extension ServerGroup: RunnableGroup where Engine == OpenSSLHandshake, Output == GroupSockets {
+    mutating func take(
+        _ datagram: inout MutableRawSpan, at socket: GroupSocket, from source: Endpoint, to destination: IPAddress,
+        now: Instant
+    ) {
+        switch socket {
+        case .listener: handlePeer(&datagram, from: source, to: destination, now: now)
+        case .own(let flow): handleTarget(datagram.bytes, flow: flow, now: now)
+        }
+    }
+
+    mutating func countTruncated(_ count: Int, at socket: GroupSocket) {
+        if case .listener = socket {
+            countTruncated(count, fromPeer: true)
+        } else {
+            countTruncated(count, fromPeer: false)
+        }
+    }
+
+    mutating func setPressure(_ isPressed: Bool, at socket: GroupSocket) {}
+
+    mutating func take(_ error: UDPSocket.PathError, packetSize: Int, at socket: GroupSocket, now: Instant) {
+        if case .listener = socket { handlePathHint(packetSize, peer: error.destination, now: now) }
+    }
+
+    mutating func take(_ addresses: [Endpoint], ofMember member: Int, now: Instant) {
+        handleAddresses(addresses, member: member)
+    }
+
+    mutating func finishBatch(now: Instant) {}
+
+    mutating func update(_ plan: GroupPlan, now: Instant) { update(plan.members, now: now) }
+
+    mutating func close(serial: UInt64, now: Instant) -> Bool { close(serial: serial) }
+
+    mutating func beginRekeying(serial: UInt64, now: Instant) -> RekeyOutcome? { has(serial: serial) ? nil : .notFound }
+}
