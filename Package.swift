@@ -102,7 +102,7 @@ let package = Package(
         .executableTarget(
             name: "datapath-count",
             dependencies: [
-                "CCounting", "DTLS", "OpenSSL", "Tunnel", "Wire",
+                "CCounting", "DTLS", "OpenSSL", "Settings", "Tunnel", "Wire",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Tests/DataPathCount", swiftSettings: optimised),

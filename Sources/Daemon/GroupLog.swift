@@ -10,15 +10,20 @@ final class GroupLog: Sendable {
     private let plan: GroupPlan
     private let group: Int
     private let worker: Int
+    private let log: DaemonLog
 
     /// The log of `plan`'s group, which has the number `group` on the worker of this number.
     init(_ plan: GroupPlan, group: Int, worker: Int, _ log: DaemonLog) {
         self.plan = plan
         self.group = group
         self.worker = worker
+        self.log = log
         whole = TunnelLog(plan, log)
         logs = plan.tunnels.map { TunnelLog($0, log) }
     }
+
+    /// The log of the same group with changed settings.
+    func renewed(for plan: GroupPlan) -> GroupLog { GroupLog(plan, group: group, worker: worker, log) }
 
     /// Tells of everything that a core has to tell.
     func tell(_ notices: [TunnelNotice]) {

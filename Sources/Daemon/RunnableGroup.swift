@@ -1,5 +1,6 @@
 // What the two ends of a group have in common for the worker that runs them.
 
+import Configuration
 import DTLS
 import LinuxIO
 import OpenSSL

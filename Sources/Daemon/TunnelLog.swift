@@ -57,6 +57,14 @@ final class TunnelLog: Sendable {
             "nothing listens at \(remote), or a firewall refuses (ICMP unreachable)", ["peer": "\(remote)"])
     }
 
+    /// Tells that a socket could not be read, and that it is tried again.
+    func failedToRead(_ error: SystemError) {
+        log.tell(
+            .noSocket, .error, "\(error)",
+            "cannot read a socket: \(error); it is tried again each second, and datagrams are lost until then",
+            ["reason": "\(error)"])
+    }
+
     /// Makes an engine, or tells why there is none.
     func engine<Engine>(_ make: () throws(OpenSSLError) -> Engine) -> Engine? {
         do {
@@ -115,7 +123,7 @@ final class TunnelLog: Sendable {
                 .rekeyed, .info, "\(peer)",
                 "association with \(peer) has new keys: \(description.peer), \(description.cipherSuite)",
                 ["peer": "\(peer)", "identity": "\(description.peer)", "cipher": description.cipherSuite])
-        case .plainMode(let peer):
+        case .dedicatedMode(let peer):
             log.tell(
                 .modeChanged, .info, "\(peer)", "\(peer) has no shared mode: each flow gets an association of its own",
                 ["peer": "\(peer)", "mode": "plain"])

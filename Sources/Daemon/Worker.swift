@@ -1,4 +1,12 @@
 // One thread that carries datagrams: a poller, the batches, and every group of the daemon with its share of the flows.
+//
+// A turn:
+//   1. waits until a socket can be read, a message has come, or a group has something due: a wake-up costs what is due, and groups
+//      that have nothing to do are not looked at;
+//   2. reads batch after batch from each socket that is ready, and pushes them into its group;
+//   3. does what is due;
+//   4. sends everything that was written meanwhile, has the groups that took part tell what has happened, and sets their timers.
+//
 // Workers share nothing. The kernel spreads senders over their sockets (SO_REUSEPORT) and keeps each sender with one; in shared
 // mode each worker has an association of its own with the peer, so that a flow's datagrams stay in order.
 
@@ -36,6 +44,20 @@ struct WorkerFailure: Error, CustomStringConvertible {
 
 /// A worker, made and used on its own thread.
 final class Worker {
+    /// A group with the deadline that it is armed for, and whether it takes part in this turn.
+    private struct Entry {
+        let runner: any Runner
+        var armed: Instant?
+        var isTouched = false
+    }
+
+    /// A socket that could not be read and is left alone for a while.
+    private struct Pause {
+        let socket: GroupSocket
+        let group: Int
+        let until: Instant
+    }
+
     let number: Int
     private let mailbox: Mailbox<WorkerMessage>
     private let poller: Poller
@@ -44,7 +66,11 @@ final class Worker {
     private let isAlone: Bool
     private let resolver: Resolver
     private let log: DaemonLog
-    private var runners: [Int: GroupRunner] = [:]
+    private var groups: [Int: Entry] = [:]
+    private var deadlines = DeadlineQueue<Int>()
+    /// The groups that take part in this turn.
+    private var touched: [Int] = []
+    private var pauses: [Pause] = []
 
     /// Opens all sockets.
     init(
@@ -67,36 +93,127 @@ final class Worker {
 
     /// Carries datagrams until it is told to stop; tells every peer goodbye then, and also where it cannot go on.
     func run() throws(SystemError) {
-        defer { for runner in runners.values { runner.close() } }
-        // What a group has begun by itself.
-        for runner in runners.values { runner.flush() }
+        defer { for group in groups.keys { end(group) } }
         var isRunning = true
+        finishTurn()
         while isRunning {
-            var reported: GroupRunner?
+            var hasMessages = false
             try poller.wait(nanoseconds: timeout) { rawToken in
                 switch PollToken(rawValue: rawToken) {
-                case .mailbox:
-                    reported?.flush()
-                    reported = nil
-                    if !handleMessages() { isRunning = false }
-                case .listener(let group, let listener):
-                    let runner = attend(Int(group), after: &reported)
-                    if poller.hasError { runner?.readListenerErrors(Int(listener)) }
-                    runner?.readListener(Int(listener))
-                case .flow(let index, let generation, let group):
-                    let runner = attend(Int(group), after: &reported)
-                    if poller.hasError { runner?.readFlowErrors(index, generation: generation) }
-                    runner?.readFlow(index, generation: generation)
+                case .mailbox: hasMessages = true
+                case .socket(let socket, let group): read(socket, of: Int(group))
                 }
             }
-            reported?.flush()
-            let now = Instant(nanoseconds: MonotonicClock.now)
-            for runner in runners.values where runner.deadline.map({ $0 <= now }) ?? false {
-                runner.handleTimeout(now: now)
-                runner.flush()
+            if hasMessages, !handleMessages() { isRunning = false }
+            doWhatIsDue(MonotonicClock.instant)
+            finishTurn()
+        }
+    }
+
+    // MARK: A turn
+
+    private var timeout: Int64? {
+        let earliest = pauses.map(\.until).min()
+        return Instant.earlier(deadlines.earliest, earliest).map { max($0.nanoseconds - MonotonicClock.now, 0) }
+    }
+
+    /// Reads batch after batch while they come full, but not for ever: other sockets wait too.
+    private func read(_ socket: GroupSocket, of group: Int) {
+        guard let runner = touch(group) else { return }
+        if poller.hasError { readErrors(of: socket, runner) }
+        for _ in 0..<Self.batchesInARow {
+            guard let descriptor = runner.socket(socket) else { return }
+            switch received.receive(from: descriptor) {
+            case .received: runner.handle(received, from: socket, now: MonotonicClock.instant)
+            case .empty: return runner.setPressure(false, at: socket)
+            case .failed(let code):
+                pause(socket, of: group, descriptor)
+                return runner.handle(SystemError(code, "recvmmsg"), at: socket)
+            }
+            guard received.wasFull else { return runner.setPressure(false, at: socket) }
+            runner.finishBatch(now: MonotonicClock.instant)
+            send()
+        }
+        runner.setPressure(true, at: socket)
+    }
+
+    private func readErrors(of socket: GroupSocket, _ runner: any Runner) {
+        // Whoever can make ICMP messages must not keep the worker here.
+        for _ in 0..<Self.errorsInARow {
+            guard let error = runner.socket(socket)?.nextPathError() else { return }
+            runner.handle(error, at: socket, now: MonotonicClock.instant)
+        }
+    }
+
+    /// Leaves a socket alone for a second that cannot be read: the poller would report it again at once, for ever.
+    private func pause(_ socket: GroupSocket, of group: Int, _ descriptor: UDPSocket) {
+        try? poller.remove(descriptor.descriptor)
+        pauses.append(Pause(socket: socket, group: group, until: MonotonicClock.instant + .seconds(1)))
+    }
+
+    private func resume(_ now: Instant) {
+        guard !pauses.isEmpty else { return }
+        for pause in pauses where pause.until <= now {
+            guard let socket = groups[pause.group]?.runner.socket(pause.socket) else { continue }
+            let token = PollToken.socket(pause.socket, group: UInt16(truncatingIfNeeded: pause.group))
+            try? poller.add(socket.descriptor, token: token.rawValue)
+        }
+        pauses.removeAll { $0.until <= now }
+    }
+
+    private func doWhatIsDue(_ now: Instant) {
+        resume(now)
+        while let (group, deadline) = deadlines.popDue(now) {
+            guard groups[group]?.armed == deadline else { continue }
+            groups[group]?.armed = nil
+            touch(group)?.handleTimeout(now: now)
+        }
+    }
+
+    /// Has a group take part in this turn.
+    @discardableResult
+    private func touch(_ group: Int) -> (any Runner)? {
+        guard let entry = groups[group] else { return nil }
+        if !entry.isTouched {
+            groups[group]?.isTouched = true
+            touched.append(group)
+        }
+        return entry.runner
+    }
+
+    /// Sends what waits, tells what has happened, and sets timers.
+    private func finishTurn() {
+        let now = MonotonicClock.instant
+        for group in touched { groups[group]?.runner.finishBatch(now: now) }
+        send()
+        for group in touched {
+            guard let runner = groups[group]?.runner else { continue }
+            runner.tell()
+            groups[group]?.isTouched = false
+            guard let deadline = runner.deadline else { continue }
+            deadlines.arm(group, at: deadline, armed: &groups[group, default: Entry(runner: runner)].armed)
+        }
+        touched.removeAll(keepingCapacity: true)
+    }
+
+    /// Sends what was written, and tells whose datagrams the system did not take. A refused probe of the path MTU is answered with
+    /// a smaller one, which is to leave too; sizes only shrink.
+    private func send() {
+        while true {
+            var failures: [(token: SendToken, count: Int, code: CInt)] = []
+            batch.flush { token, count, code in failures.append((SendToken(rawValue: token), count, code)) }
+            guard !failures.isEmpty else { return }
+            let now = MonotonicClock.instant
+            for (token, count, code) in failures {
+                touch(Int(token.group))?.handleSendFailure(token.origin, SendFailure(code), count: count, now: now)
             }
         }
     }
+
+    private static var batchesInARow: Int { 8 }
+    private static var errorsInARow: Int { 64 }
+
+    // MARK: Groups
 
     private func add(_ plan: GroupPlan, as number: Int) throws(WorkerFailure) {
         let group = UInt16(truncatingIfNeeded: number)
@@ -108,78 +225,97 @@ final class Worker {
                     mailbox.post(.addresses(group: group, member: member, (try? result.get()) ?? []))
                 }
             }
-            runners[number] = try GroupRunner(
-                plan, sockets: sockets, received: received, log: logs, seed: .random(in: .min ... .max),
-                now: Instant(nanoseconds: MonotonicClock.now))
+            groups[number] = Entry(runner: try makeRunner(plan, sockets, logs, now: MonotonicClock.instant))
+            touch(number)
         } catch {
             throw WorkerFailure(description: "tunnel '\(plan.name)': \(error)")
         }
     }
 
-    /// The group that a socket belongs to. The batch reports failures by flow, so it is flushed between groups; sockets of
-    /// one group share a flush.
-    private func attend(_ group: Int, after reported: inout GroupRunner?) -> GroupRunner? {
-        guard let runner = runners[group] else { return nil }
-        if let reported, reported !== runner { reported.flush() }
-        reported = runner
-        return runner
-    }
-
-    private var timeout: Int64? {
-        var earliest: Instant?
-        for runner in runners.values {
-            guard let deadline = runner.deadline else { continue }
-            earliest = earliest.map { min($0, deadline) } ?? deadline
+    private func makeRunner(
+        _ plan: GroupPlan, _ sockets: consuming GroupSockets, _ logs: GroupLog, now: Instant
+    ) throws(OpenSSLError) -> any Runner {
+        let source = HandshakeSource(plan.context)
+        let settings = plan.first
+        let seed = UInt64.random(in: .min ... .max)
+        switch plan.role {
+        case .client:
+            let name = PeerName(settings.serverName)
+            var group = ClientGroup<OpenSSLHandshake, GroupSockets>(
+                plan.members, policy: settings.settings.reconnect, path: settings.path, sharing: settings.settings.sharing,
+                connect: settings.settings.connect, output: sockets, seed: seed
+            ) { datagramSize in
+                logs.whole.engine { () throws(OpenSSLError) in
+                    try OpenSSLHandshake(client: source.context, verifying: name, datagramSize: datagramSize)
+                }
+            }
+            group.start(now: now)
+            return GroupRunner(plan, group, source: source, log: logs)
+        case .server:
+            let verified = settings.settings.cookieExchange
+            let group = ServerGroup<OpenSSLHandshake, CookieKey, GroupSockets>(
+                plan.members, path: settings.path, sharing: settings.settings.sharing, cookieExchange: verified,
+                firstKey: try CookieKey(), output: sockets, seed: seed, now: now, makeKey: { try? CookieKey() }
+            ) { datagramSize in
+                logs.whole.engine { () throws(OpenSSLError) in
+                    try OpenSSLHandshake(server: source.context, cookieVerified: verified, datagramSize: datagramSize)
+                }
+            }
+            return GroupRunner(plan, group, source: source, log: logs)
         }
-        return earliest.map { max($0.nanoseconds - MonotonicClock.now, 0) }
     }
 
-    /// Answers false when it is time to stop.
+    /// Ends a group: its peers are told goodbye.
+    private func end(_ group: Int) {
+        guard let runner = groups[group]?.runner else { return }
+        runner.close()
+        send()
+        groups[group] = nil
+        touched.removeAll { $0 == group }
+        pauses.removeAll { $0.group == group }
+    }
+
+    // MARK: The control plane
+
+    /// Returns false when it is time to stop.
     private func handleMessages() -> Bool {
-        let now = Instant(nanoseconds: MonotonicClock.now)
+        let now = MonotonicClock.instant
         for message in mailbox.takeAll() {
             switch message {
             case .stop:
                 return false
             case .addresses(let group, let member, let addresses):
-                guard let runner = runner(Int(group)) else { continue }
-                runner.handleAddresses(addresses, member: member, now: now)
-                runner.flush()
+                touch(Int(group))?.handleAddresses(addresses, member: member, now: now)
             case .report(let request, let give):
-                give(runners.keys.sorted().map { report(request, $0, now) })
+                give(groups.keys.sorted().map { report(request, $0, now) })
             case .act(let act, let group, let serial, let give):
-                guard let runner = runner(group) else {
+                if let runner = touch(group) {
+                    runner.act(act, serial: serial, now: now, give)
+                } else {
                     give(.notFound)
-                    continue
                 }
-                runner.act(act, serial: serial, now: now, give)
-                runner.flush()
             case .add(let plan, let group, let give):
                 do throws(WorkerFailure) {
                     try add(plan, as: group)
-                    runner(group)?.flush()
                     give(nil)
                 } catch {
                     give(error)
                 }
             case .update(let plan, let group):
-                runner(group)?.update(plan, now: now)
-                runner(group)?.flush()
+                touch(group)?.update(plan, now: now)
             case .remove(let group, let give):
-                runners.removeValue(forKey: group)?.close()
+                end(group)
                 give()
             case .drain:
-                for runner in runners.values { runner.drain() }
+                for group in groups.keys { touch(group)?.drain() }
             }
         }
         return true
     }
 
-    private func runner(_ group: Int) -> GroupRunner? { runners[group] }
-
     private func report(_ request: ReportRequest, _ group: Int, _ now: Instant) -> GroupReport {
         var report = GroupReport(group: group, worker: number, takenAt: now)
-        guard let runner = runners[group] else { return report }
+        guard let runner = groups[group]?.runner else { return report }
         switch request {
         case .tunnels:
             report.members = runner.tallies()
@@ -189,7 +325,7 @@ final class Worker {
         case .flows(let page):
             guard let part = page.part(of: group, worker: number) else { return report }
             (report.flows, report.total) = runner.flowSnapshots(part)
-            report.isRefused = runner.plan.tunnels.indices.map { runner.refusal(of: $0) != nil }
+            report.isRefused = runner.tallies().map { $0.refusal != nil }
         }
         return report
     }

@@ -62,7 +62,19 @@ final class Crowd: Sendable {
 
 /// The crowd on its thread.
 private final class Peers {
-    typealias Peer = Association<OpenSSLHandshake>
+    private final class Peer {
+        var association: Association<OpenSSLHandshake>
+
+        init(_ engine: OpenSSLHandshake, seed: UInt64, now: Instant) {
+            association = Association(engine: engine, seed: seed, now: now)
+        }
+
+        /// Takes a datagram; data is of no interest.
+        func receive(_ datagram: inout MutableRawSpan, now: Instant) {
+            var cursor = RecordCursor()
+            while association.next(&datagram, &cursor, now: now) != .end {}
+        }
+    }
 
     private(set) var established = 0
     private(set) var ended = 0
@@ -106,8 +118,8 @@ private final class Peers {
             guard now - looked >= Self.patience else { continue }
             looked = now
             for number in handshaking {
-                guard let peer = all[number], let deadline = peer.deadline, deadline <= instant else { continue }
-                peer.handleTimeout(now: instant)
+                guard let peer = all[number], let deadline = peer.association.deadline, deadline <= instant else { continue }
+                peer.association.handleTimeout(now: instant)
                 serve(peer, number)
             }
         }
@@ -124,10 +136,10 @@ private final class Peers {
     private func begin() throws {
         let engine = try OpenSSLHandshake(
             client: context, verifying: PeerName("\(server.address)"), datagramSize: 1400)
-        let peer = Peer(engine: engine, seed: UInt64(next), now: instant)
+        let peer = Peer(engine, seed: UInt64(next), now: instant)
         all[next] = peer
         handshaking.insert(next)
-        peer.start(now: instant)
+        peer.association.start(now: instant)
         serve(peer, next)
         next += 1
     }
@@ -135,15 +147,15 @@ private final class Peers {
     private func take(_ datagram: inout MutableRawSpan, to destination: IPAddress) {
         let number = Int(destination.ipv4Bits) - Int(Self.firstAddress)
         guard destination.isIPv4, all.indices.contains(number), let peer = all[number] else { return }
-        peer.receive(&datagram, now: instant) { _ in }
+        peer.receive(&datagram, now: instant)
         serve(peer, number)
     }
 
     private func serve(_ peer: Peer, _ number: Int) {
-        while let event = peer.pollEvent() {
+        while let event = peer.association.pollEvent() {
             switch event {
             case .established:
-                peer.accept(now: instant) { _ in }
+                _ = peer.association.accept()
                 established += 1
                 handshaking.remove(number)
             case .ended:
@@ -153,7 +165,7 @@ private final class Peers {
             case .pathMTUChanged, .roundTrip, .pinged, .worn: break
             }
         }
-        while let transmit = peer.pollTransmit() {
+        while let transmit = peer.association.pollTransmit() {
             sending.append(
                 transmit.datagram.bytes, on: socket, to: server, from: address(of: number), token: 0)
         }

@@ -10,7 +10,7 @@ final class ArenaOutput: DatagramOutput {
     /// Where a datagram was sent.
     struct Route {
         /// The flow's own socket, or with a destination the shared one.
-        var flow: FlowID?
+        var flow: PlaceID?
         var destination: Endpoint?
     }
 
@@ -38,7 +38,7 @@ final class ArenaOutput: DatagramOutput {
 
     private var written = Half()
     private var taken = Half()
-    private let flows: UnsafeMutablePointer<FlowID?>
+    private let flows: UnsafeMutablePointer<PlaceID?>
     private static let maximumFlows = 4096
     /// Datagrams that there was no room for, or no socket.
     private(set) var lost = 0
@@ -57,7 +57,7 @@ final class ArenaOutput: DatagramOutput {
     }
 
     /// The flow whose own socket stands at this place.
-    func flow(at index: Int) -> FlowID? { index >= 0 && index < Self.maximumFlows ? flows[index] : nil }
+    func flow(at index: Int) -> PlaceID? { index >= 0 && index < Self.maximumFlows ? flows[index] : nil }
 
     /// Takes everything that was sent since the last call, in order. What is sent meanwhile is for the next call.
     @inline(__always)
@@ -75,23 +75,23 @@ final class ArenaOutput: DatagramOutput {
 
     // MARK: DatagramOutput
 
-    func open(_ flow: FlowID, to remote: Endpoint) -> Bool {
+    func open(_ flow: PlaceID, to remote: Endpoint) -> Bool {
         guard Int(flow.index) < Self.maximumFlows else { return false }
         flows[Int(flow.index)] = flow
         return true
     }
 
-    func close(_ flow: FlowID) {
+    func close(_ flow: PlaceID) {
         if self.flow(at: Int(flow.index)) == flow { flows[Int(flow.index)] = nil }
     }
 
-    func send(_ flow: FlowID, maximum: Int, mayFragment: Bool, write: (inout MutableRawSpan) -> Int?) {
+    func send(_ flow: PlaceID, maximum: Int, mayFragment: Bool, write: (inout MutableRawSpan) -> Int?) {
         guard self.flow(at: Int(flow.index)) == flow else { return lost += 1 }
         append(Route(flow: flow), maximum, write)
     }
 
     func sendShared(
-        _ flow: FlowID?, listener: Int, to destination: Endpoint, from source: IPAddress, maximum: Int,
+        _ flow: PlaceID?, listener: Int, to destination: Endpoint, from source: IPAddress, maximum: Int,
         mayFragment: Bool, write: (inout MutableRawSpan) -> Int?
     ) {
         append(Route(flow: flow, destination: destination), maximum, write)

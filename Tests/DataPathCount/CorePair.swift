@@ -3,6 +3,7 @@
 
 import DTLS
 import OpenSSL
+import Settings
 import Tunnel
 import Wire
 
@@ -11,8 +12,8 @@ struct CorePair: ~Copyable {
     typealias Client = ClientGroup<OpenSSLHandshake, ArenaOutput>
     typealias Server = ServerGroup<OpenSSLHandshake, CookieKey, ArenaOutput>
 
-    private let client: Client
-    private let server: Server
+    private var client: Client
+    private var server: Server
     private let clientOutput: ArenaOutput
     private let serverOutput: ArenaOutput
     private var now: Instant
@@ -120,10 +121,13 @@ struct CorePair: ~Copyable {
 
     // MARK: Inside
 
-    private func send(from sender: Int) {
+    private mutating func send(from sender: Int) {
         let port = UInt16(truncatingIfNeeded: Self.firstSenderPort + sender)
-        client.handleLocal(
-            payload.span.bytes, from: Endpoint(address: .loopbackIPv4, port: port), to: Self.local.address, now: now)
+        Self.give(payload, from: Endpoint(address: .loopbackIPv4, port: port), to: &client, now: now)
+    }
+
+    private static func give(_ payload: borrowing [UInt8], from sender: Endpoint, to client: inout Client, now: Instant) {
+        client.handleLocal(payload.span.bytes, from: sender, to: local.address, now: now)
     }
 
     private mutating func takeFromClient() {
@@ -140,9 +144,9 @@ struct CorePair: ~Copyable {
         }
     }
 
-    private func deliver(_ datagram: inout MutableRawSpan, to destination: Endpoint) {
+    private mutating func deliver(_ datagram: inout MutableRawSpan, to destination: Endpoint) {
         guard let flow = clientOutput.flow(at: Int(destination.port) - Self.firstClientPort) else { return }
-        client.handleRemote(&datagram, flow: flow, now: now)
+        client.handleRemote(&datagram, link: flow, now: now)
     }
 
     private mutating func exchange() {

@@ -4,6 +4,7 @@
 import ArgumentParser
 import CCounting
 import FoundationEssentials
+import Settings
 import Tunnel
 
 @main

@@ -2,6 +2,7 @@
 
 import CCounting
 @preconcurrency import Glibc
+import Settings
 import Tunnel
 
 /// The measurement of one mode.
