@@ -61,7 +61,8 @@ bool culvert_counting_install(void)
 
 #else
 
-#define EXPORTED __attribute__((visibility("default")))
+/* Weak, so that a runtime that is linked statically, where nothing can be counted, does not make two of them. */
+#define EXPORTED __attribute__((visibility("default"), weak))
 /* The walk to the caller starts at the frame of the function that is called. */
 #define NOTE(kind) \
     do { \
