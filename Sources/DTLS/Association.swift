@@ -127,7 +127,7 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
         guard !cursor.isAtEnd(of: datagram.byteCount) else { return .end }
         if !cursor.isCounted { counters.records &+= 1 }
         guard let header = RecordHeader(datagram.bytes, at: cursor.offset) else {
-            cursor.skipAll()
+            cursor.skipAll(of: datagram.byteCount)
             counters.drops.add(.malformed)
             return .handled
         }

@@ -41,9 +41,9 @@ public struct RecordCursor: Sendable {
         return offset
     }
 
-    /// Gives up the rest of the datagram.
-    mutating func skipAll() {
+    /// Gives up the rest of a datagram of this many bytes.
+    mutating func skipAll(of byteCount: Int) {
         isAtStart = false
-        offset = .max
+        offset = byteCount
     }
 }
