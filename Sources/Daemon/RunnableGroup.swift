@@ -7,7 +7,8 @@ import OpenSSL
 import Tunnel
 import Wire
 
-/// A group's core with its sockets.
+/// A group's core with its sockets. What conforms is a wrapper, because the runtime of Swift 6.3 finds no conformance that holds
+/// only for a type that cannot be copied.
 protocol RunnableGroup: ~Copyable {
     /// Its sockets.
     var output: GroupSockets { get set }
@@ -58,79 +59,143 @@ protocol RunnableGroup: ~Copyable {
     func flowSnapshots(_ page: SnapshotPage) -> (page: [FlowSnapshot], total: Int)
 }
 
-extension ClientGroup: RunnableGroup where Engine == OpenSSLHandshake, Output == GroupSockets {
+/// A client's end.
+struct RunnableClient: RunnableGroup, ~Copyable {
+    var group: ClientGroup<OpenSSLHandshake, GroupSockets>
+
+    init(_ group: consuming ClientGroup<OpenSSLHandshake, GroupSockets>) { self.group = group }
+
     mutating func take(
         _ datagram: inout MutableRawSpan, at socket: GroupSocket, from source: Endpoint, to destination: IPAddress,
         now: Instant
     ) {
         switch socket {
         case .listener(let member):
-            handleLocal(datagram.bytes, member: member, from: source, to: destination, now: now)
-        case .own(let link): handleRemote(&datagram, link: link, now: now)
+            group.handleLocal(datagram.bytes, member: member, from: source, to: destination, now: now)
+        case .own(let link): group.handleRemote(&datagram, link: link, now: now)
         }
     }
 
     mutating func countTruncated(_ count: Int, at socket: GroupSocket) {
         if case .listener(let member) = socket {
-            countTruncated(count, member: member)
+            group.countTruncated(count, member: member)
         } else {
-            countTruncated(count, member: nil)
+            group.countTruncated(count, member: nil)
         }
     }
 
     mutating func setPressure(_ isPressed: Bool, at socket: GroupSocket) {
-        if case .listener = socket { setPressure(isPressed) }
+        if case .listener = socket { group.setPressure(isPressed) }
     }
 
     mutating func take(_ error: UDPSocket.PathError, packetSize: Int, at socket: GroupSocket, now: Instant) {
-        if case .own(let link) = socket { handlePathHint(packetSize, link: link, now: now) }
+        if case .own(let link) = socket { group.handlePathHint(packetSize, link: link, now: now) }
     }
 
     mutating func take(_ addresses: [Endpoint], ofMember member: Int, now: Instant) {
-        handleAddresses(addresses, now: now)
+        group.handleAddresses(addresses, now: now)
     }
+
+    mutating func finishBatch(now: Instant) { group.finishBatch(now: now) }
 
     mutating func update(_ plan: GroupPlan, now: Instant) {
-        update(plan.members, policy: plan.first.settings.reconnect, now: now)
+        group.update(plan.members, policy: plan.first.settings.reconnect, now: now)
     }
 
-    mutating func beginRekeying(serial: UInt64, now: Instant) -> RekeyOutcome? { rekey(serial: serial, now: now) }
+    mutating func close(serial: UInt64, now: Instant) -> Bool { group.close(serial: serial, now: now) }
+
+    mutating func beginRekeying(serial: UInt64, now: Instant) -> RekeyOutcome? {
+        group.rekey(serial: serial, now: now)
+    }
+
+    // MARK: The same at both ends
+
+    var output: GroupSockets {
+        _read { yield group.output }
+        _modify { yield &group.output }
+    }
+    var deadline: Instant? { group.deadline }
+
+    mutating func handleSendFailure(_ origin: DatagramOrigin, _ failure: SendFailure, count: Int, now: Instant) {
+        group.handleSendFailure(origin, failure, count: count, now: now)
+    }
+    mutating func handleTimeout(now: Instant) { group.handleTimeout(now: now) }
+    mutating func close() { group.close() }
+    mutating func drain() { group.drain() }
+    mutating func ping(serial: UInt64, ticket: UInt64, now: Instant) -> PingOutcome {
+        group.ping(serial: serial, ticket: ticket, now: now)
+    }
+    mutating func takePingAnswers() -> [(ticket: UInt64, answer: PingAnswer)] { group.takePingAnswers() }
+    mutating func takeEvents() -> [TunnelNotice] { group.takeEvents() }
+    func tallies() -> [MemberTally] { group.tallies() }
+    func snapshots(_ page: SnapshotPage) -> (page: [AssociationSnapshot], total: Int) { group.snapshots(page) }
+    func flowSnapshots(_ page: SnapshotPage) -> (page: [FlowSnapshot], total: Int) { group.flowSnapshots(page) }
 }
 
-extension ServerGroup: RunnableGroup where Engine == OpenSSLHandshake, Output == GroupSockets {
+/// A server's end.
+struct RunnableServer: RunnableGroup, ~Copyable {
+    var group: ServerGroup<OpenSSLHandshake, CookieKey, GroupSockets>
+
+    init(_ group: consuming ServerGroup<OpenSSLHandshake, CookieKey, GroupSockets>) { self.group = group }
+
     mutating func take(
         _ datagram: inout MutableRawSpan, at socket: GroupSocket, from source: Endpoint, to destination: IPAddress,
         now: Instant
     ) {
         switch socket {
-        case .listener: handlePeer(&datagram, from: source, to: destination, now: now)
-        case .own(let flow): handleTarget(datagram.bytes, flow: flow, now: now)
+        case .listener: group.handlePeer(&datagram, from: source, to: destination, now: now)
+        case .own(let flow): group.handleTarget(datagram.bytes, flow: flow, now: now)
         }
     }
 
     mutating func countTruncated(_ count: Int, at socket: GroupSocket) {
         if case .listener = socket {
-            countTruncated(count, fromPeer: true)
+            group.countTruncated(count, fromPeer: true)
         } else {
-            countTruncated(count, fromPeer: false)
+            group.countTruncated(count, fromPeer: false)
         }
     }
 
     mutating func setPressure(_ isPressed: Bool, at socket: GroupSocket) {}
 
     mutating func take(_ error: UDPSocket.PathError, packetSize: Int, at socket: GroupSocket, now: Instant) {
-        if case .listener = socket { handlePathHint(packetSize, peer: error.destination, now: now) }
+        if case .listener = socket { group.handlePathHint(packetSize, peer: error.destination, now: now) }
     }
 
     mutating func take(_ addresses: [Endpoint], ofMember member: Int, now: Instant) {
-        handleAddresses(addresses, member: member)
+        group.handleAddresses(addresses, member: member)
     }
 
     mutating func finishBatch(now: Instant) {}
 
-    mutating func update(_ plan: GroupPlan, now: Instant) { update(plan.members, now: now) }
+    mutating func update(_ plan: GroupPlan, now: Instant) { group.update(plan.members, now: now) }
 
-    mutating func close(serial: UInt64, now: Instant) -> Bool { close(serial: serial) }
+    mutating func close(serial: UInt64, now: Instant) -> Bool { group.close(serial: serial) }
 
-    mutating func beginRekeying(serial: UInt64, now: Instant) -> RekeyOutcome? { has(serial: serial) ? nil : .notFound }
+    mutating func beginRekeying(serial: UInt64, now: Instant) -> RekeyOutcome? {
+        group.has(serial: serial) ? nil : .notFound
+    }
+
+    // MARK: The same at both ends
+
+    var output: GroupSockets {
+        _read { yield group.output }
+        _modify { yield &group.output }
+    }
+    var deadline: Instant? { group.deadline }
+
+    mutating func handleSendFailure(_ origin: DatagramOrigin, _ failure: SendFailure, count: Int, now: Instant) {
+        group.handleSendFailure(origin, failure, count: count, now: now)
+    }
+    mutating func handleTimeout(now: Instant) { group.handleTimeout(now: now) }
+    mutating func close() { group.close() }
+    mutating func drain() { group.drain() }
+    mutating func ping(serial: UInt64, ticket: UInt64, now: Instant) -> PingOutcome {
+        group.ping(serial: serial, ticket: ticket, now: now)
+    }
+    mutating func takePingAnswers() -> [(ticket: UInt64, answer: PingAnswer)] { group.takePingAnswers() }
+    mutating func takeEvents() -> [TunnelNotice] { group.takeEvents() }
+    func tallies() -> [MemberTally] { group.tallies() }
+    func snapshots(_ page: SnapshotPage) -> (page: [AssociationSnapshot], total: Int) { group.snapshots(page) }
+    func flowSnapshots(_ page: SnapshotPage) -> (page: [FlowSnapshot], total: Int) { group.flowSnapshots(page) }
 }

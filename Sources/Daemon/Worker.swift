@@ -250,7 +250,7 @@ final class Worker {
                 }
             }
             group.start(now: now)
-            return GroupRunner(plan, group, source: source, log: logs)
+            return GroupRunner(plan, RunnableClient(group), source: source, log: logs)
         case .server:
             let verified = settings.settings.cookieExchange
             let group = ServerGroup<OpenSSLHandshake, CookieKey, GroupSockets>(
@@ -261,7 +261,7 @@ final class Worker {
                     try OpenSSLHandshake(server: source.context, cookieVerified: verified, datagramSize: datagramSize)
                 }
             }
-            return GroupRunner(plan, group, source: source, log: logs)
+            return GroupRunner(plan, RunnableServer(group), source: source, log: logs)
         }
     }
 
