@@ -27,6 +27,8 @@ protocol Runner: AnyObject {
     func setPressure(_ isPressed: Bool, at socket: GroupSocket)
     /// Takes what ICMP has said of a datagram that one of its sockets sent.
     func handle(_ error: UDPSocket.PathError, at socket: GroupSocket, now: Instant)
+    /// Takes that ICMP has said no to what one of its sockets sent.
+    func handleRefusal(at socket: GroupSocket)
     /// Takes that a socket could not be read.
     func handle(_ error: SystemError, at socket: GroupSocket)
     /// Counts datagrams that the system did not send.
@@ -89,7 +91,11 @@ final class GroupRunner<Group: RunnableGroup & ~Copyable>: Runner {
 
     func handle(_ batch: ReceiveBatch, from socket: GroupSocket, now: Instant) {
         Self.push(batch, from: socket, into: &group, now: now)
-        guard batch.pendingErrors > 0, case .own = socket else { return }
+    }
+
+    func handleRefusal(at socket: GroupSocket) {
+        // That a stranger who was answered is not there is no news.
+        guard case .own = socket else { return }
         log.whole.refused(by: group.output.socket(socket)?.remoteEndpoint)
     }
 
@@ -107,9 +113,8 @@ final class GroupRunner<Group: RunnableGroup & ~Copyable>: Runner {
     func handle(_ error: UDPSocket.PathError, at socket: GroupSocket, now: Instant) {
         if let size = error.packetSize {
             group.take(error, packetSize: size, at: socket, now: now)
-        } else if case .own = socket {
-            // That a stranger who was answered is not there is no news.
-            log.whole.refused(by: group.output.socket(socket)?.remoteEndpoint)
+        } else {
+            handleRefusal(at: socket)
         }
     }
 

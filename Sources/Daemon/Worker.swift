@@ -123,7 +123,9 @@ final class Worker {
         if poller.hasError { readErrors(of: socket, runner) }
         for _ in 0..<Self.batchesInARow {
             guard let descriptor = runner.socket(socket) else { return }
-            switch received.receive(from: descriptor) {
+            let outcome = received.receive(from: descriptor)
+            if received.pendingErrors > 0 { runner.handleRefusal(at: socket) }
+            switch outcome {
             case .received: runner.handle(received, from: socket, now: MonotonicClock.instant)
             case .empty: return runner.setPressure(false, at: socket)
             case .failed(let code):
