@@ -356,7 +356,7 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
             receiveControl(record.extracting(range), type: header.type, now: now)
             return .control
         }
-        finalFlight = nil
+        if finalFlight != nil { finalFlight = nil }
         return .data(start + range.lowerBound..<start + range.upperBound)
     }
 
