@@ -43,7 +43,12 @@ let package = Package(
         .target(name: "Wire", swiftSettings: lifetimes),
         .target(name: "Impairment", swiftSettings: strict),
         .target(name: "Settings", dependencies: ["Wire"], swiftSettings: strict),
-        .target(name: "DTLS", dependencies: ["Wire", "Settings"], swiftSettings: strict),
+        .target(
+            name: "DTLS",
+            dependencies: [
+                "Wire", "Settings", .product(name: "ContainersPreview", package: "swift-collections"),
+            ],
+            swiftSettings: strict),
         .target(name: "OpenSSL", dependencies: ["COpenSSL", "Wire", "DTLS"], swiftSettings: lifetimes),
         .target(
             name: "Tunnel",

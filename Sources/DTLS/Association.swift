@@ -11,6 +11,7 @@
 //
 // Nothing is called back: what is to be sent or told is polled.
 
+import ContainersPreview
 import Settings
 import Wire
 
@@ -55,7 +56,8 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
     private var finalFlight: FinalFlightKeeper?
     /// Nil once the owner has accepted the peer.
     private var early: EarlyRecords? = EarlyRecords()
-    private var path: PathKeeper?
+    /// In a box: behind an optional it would be copied to be looked at.
+    private var path: UniqueBox<PathKeeper>?
     private let pathSettings: PathSettings
     private let headers: Int
     private let seed: UInt64
@@ -91,26 +93,26 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
     /// anything.
     public var deadline: Instant? {
         if let handshake { return handshake.deadline }
-        return .earlier(path?.deadline, finalFlight?.deadline)
+        return .earlier(path.read { $0.value.deadline } ?? nil, finalFlight?.deadline)
     }
 
     /// Bytes that a sealed datagram is longer than its plaintext; 0 unless established.
     public var overhead: Int { records?.overhead ?? 0 }
 
     /// The most plaintext bytes that reach the peer in one packet, as far as is known.
-    public var maximumDatagram: Int { path?.maximumDatagram ?? 0 }
+    public var maximumDatagram: Int { path.read { $0.value.maximumDatagram } ?? 0 }
 
     /// Whether ``maximumDatagram`` has been more than an assumption.
-    public var isPathKnown: Bool { path?.isKnown ?? false }
+    public var isPathKnown: Bool { path.read { $0.value.isKnown } ?? false }
 
     /// Whether ``maximumDatagram`` is known as well as it can be, or a search is still going on.
-    public var isPathSettled: Bool { path?.isSettled ?? false }
+    public var isPathSettled: Bool { path.read { $0.value.isSettled } ?? false }
 
     /// What is known of the path's MTU once the association is established.
-    public var pathMTU: PathMTU? { path?.pathMTU }
+    public var pathMTU: PathMTU? { path.read { $0.value.pathMTU } }
 
     /// What has come of heartbeats; nil where the peer takes no part.
-    public var heartbeat: HeartbeatStatistics? { path?.monitor?.statistics }
+    public var heartbeat: HeartbeatStatistics? { path.read { $0.value.monitor?.statistics } ?? nil }
 
     // MARK: Input
 
@@ -187,7 +189,7 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
             finalFlight?.rearm(now)
             needsAttention = true
         }
-        if let due = path?.deadline, now >= due { follow(path?.handleTimeout(now: now) ?? []) }
+        if let due = path.read({ $0.value.deadline }) ?? nil, now >= due { follow(path?.value.handleTimeout(now: now) ?? []) }
     }
 
     /// Asks the peer for an answer, to tell the time it takes as an event: by a heartbeat of its own, now or as soon as the
@@ -196,7 +198,7 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
     ///
     /// - Returns: whether the peer takes requests.
     public mutating func ping(now: Instant) -> Bool {
-        guard let actions = path?.ping(now: now) else { return false }
+        guard let actions = path?.value.ping(now: now) else { return false }
         follow(actions)
         needsAttention = true
         return true
@@ -204,13 +206,13 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
 
     /// Takes the word of ICMP, or of the local interface, that no IP packet of more than `size` bytes gets through.
     public mutating func handlePathHint(_ size: Int, now: Instant) {
-        follow(path?.handleHint(size, now: now) ?? [])
+        follow(path?.value.handleHint(size, now: now) ?? [])
     }
 
     /// Takes the interface's refusal of a datagram as too large. Answers whether it may have been a
     /// probe of the path MTU, whose refusal is an answer rather than a drop.
     public mutating func handleRefusal(now: Instant) -> Bool {
-        guard let actions = path?.handleRefusal(now: now) else { return false }
+        guard let actions = path?.value.handleRefusal(now: now) else { return false }
         follow(actions)
         return true
     }
@@ -237,7 +239,7 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
         counters.datagramsOut &+= 1
         counters.bytesOut &+= UInt64(byteCount)
         noteWear(counters.datagramsOut)
-        if path?.sent(length) == true { needsAttention = true }
+        if path?.value.sent(length) == true { needsAttention = true }
         return length
     }
 
@@ -349,7 +351,7 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
     private mutating func take(
         _ range: Range<Int>, of record: borrowing RawSpan, header: RecordHeader, at start: Int, now: Instant
     ) -> ReceivedRecord {
-        path?.heard(now)
+        path?.value.heard(now)
         authenticRecords &+= 1
         noteWear(authenticRecords)
         guard header.type == .applicationData else {
@@ -396,7 +398,7 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
                 refuseRenegotiation(message.type)
             }
         case .heartbeat:
-            if let actions = path?.receive(content, now: now) {
+            if let actions = path?.value.receive(content, now: now) {
                 counters.control &+= 1
                 follow(actions)
             } else {
@@ -441,9 +443,10 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
             events.append(.ended(.handshakeFailed(failure)))
         case .established(let result):
             let layer = Engine.Records(result)
-            path = PathKeeper(
-                pathSettings, headers: headers, overhead: layer.overhead, peerMode: result.peerHeartbeatMode,
-                seed: seed, now: now)
+            path = UniqueBox(
+                PathKeeper(
+                    pathSettings, headers: headers, overhead: layer.overhead, peerMode: result.peerHeartbeatMode,
+                    seed: seed, now: now))
             records = layer
             finalFlight = result.finalFlight.map { FinalFlightKeeper($0, isTimed: result.isResumed, now: now) }
             let description = AssociationDescription(

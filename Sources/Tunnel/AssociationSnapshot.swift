@@ -1,5 +1,6 @@
 // An association as a status shows it: values, to be carried to another thread.
 
+import ContainersPreview
 public import DTLS
 public import Wire
 
@@ -56,9 +57,9 @@ public struct AssociationSnapshot: Sendable {
         rekeys = link.rekeys
         establishedAt = link.establishedAt
         description = link.keys.description
-        counters = link.keys.current.read { $0.counters } ?? AssociationCounters()
-        pathMTU = link.keys.current.read { $0.pathMTU } ?? nil
-        maximumDatagram = link.keys.current.read { $0.maximumDatagram }
-        heartbeat = link.keys.current.read { $0.heartbeat } ?? nil
+        counters = link.keys.current.read { $0.value.counters } ?? AssociationCounters()
+        pathMTU = link.keys.current.read { $0.value.pathMTU } ?? nil
+        maximumDatagram = link.keys.current.read { $0.value.maximumDatagram }
+        heartbeat = link.keys.current.read { $0.value.heartbeat } ?? nil
     }
 }

@@ -5,6 +5,7 @@
 //   2. where the peer has not, it is for the first flow that comes, and each later one gets its own.
 // A peer that gains or loses shared mode is followed with the next handshake: each one asks for it.
 
+import ContainersPreview
 import DTLS
 import Settings
 import Wire
@@ -188,7 +189,7 @@ extension ClientGroup where Output: ~Copyable {
         guard (core.links[link].channel != nil) == isShared else {
             // The peer has gained or lost shared mode: everything begins anew.
             core.endKeys(.next, of: link)
-            core.links[link].keys.current?.close()
+            core.links[link].keys.current?.value.close()
             core.attend(link)
             return
         }
@@ -213,7 +214,7 @@ extension ClientGroup where Output: ~Copyable {
 
     private mutating func finish(_ link: Int32, _ end: AssociationEnd, now: Instant) {
         let identity = core.links[link].keys.description?.peer
-        let hasReceived = (core.links[link].keys.current?.counters.datagramsIn ?? 0) > 0
+        let hasReceived = (core.links[link].keys.current?.value.counters.datagramsIn ?? 0) > 0
         core.pings.answer(core.links.id(link), .ended)
         // Only an association that has lasted ends a row of failures: a server that refuses lets the handshake finish.
         let hasLasted = core.links[link].establishedAt.map { now - $0 >= .seconds(10) } ?? false

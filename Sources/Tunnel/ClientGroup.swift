@@ -130,7 +130,7 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
 
     /// Takes the records that have come before the association was accepted.
     mutating func accept(_ link: Int32, now: Instant) {
-        for var record in core.links[link].keys.current?.accept() ?? [] {
+        for var record in core.links[link].keys.current?.value.accept() ?? [] {
             record.withMutableBytes { datagram in
                 var cursor = RecordCursor.counted
                 pull(&datagram, &cursor, at: link, now: now)
@@ -214,7 +214,7 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
                 !core.members[Int(core.links[link].member)].settings.access.allows(peer)
             else { continue }
             core.tell(.refused(peer: core.peer(of: link), peer, by: .identity), link: link)
-            core.links[link].keys.current?.refuse()
+            core.links[link].keys.current?.value.refuse()
             core.attend(link)
         }
         settle(now: now)
@@ -229,7 +229,7 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
         let isOver = core.links[link].establishedAt != nil
         let (identity, peer) = (core.links[link].keys.description?.peer, core.peer(of: link))
         if link == common {
-            core.links[link].keys.current?.close()
+            core.links[link].keys.current?.value.close()
             core.attend(link)
             settle(now: now)
             guard isOver, core.link(ofSerial: serial) == link else { return true }

@@ -38,10 +38,10 @@ extension GroupCore {
         prefix: borrowing RawSpan, payload: borrowing RawSpan, mayFragment: Bool, at link: Int32,
         _ output: inout some DatagramOutput & ~Copyable
     ) -> Bool {
-        let maximum = prefix.byteCount + payload.byteCount + (links[link].keys.current?.overhead ?? 0)
+        let maximum = prefix.byteCount + payload.byteCount + (links[link].keys.current?.value.overhead ?? 0)
         var isSealed = false
         send(maximum: maximum, mayFragment: mayFragment, at: link, &output) { buffer, keys in
-            let length = keys.current?.seal(prefix: prefix, payload: payload, into: &buffer) ?? nil
+            let length = keys.current?.value.seal(prefix: prefix, payload: payload, into: &buffer) ?? nil
             isSealed = length != nil
             return length
         }
@@ -54,14 +54,14 @@ extension GroupCore {
     ) {
         let (link, member) = (flows[flow].link, Int(flows[flow].member))
         let policy = members[member].settings.oversize
-        let fate = links[link].keys.current?.fate(of: datagram.byteCount, policy) ?? .whole
+        let fate = links[link].keys.current?.value.fate(of: datagram.byteCount, policy) ?? .whole
         if fate != .whole {
             // While the search goes on, a larger size may be about to be found.
-            if links[link].keys.current?.isPathSettled == true {
+            if links[link].keys.current?.value.isPathSettled == true {
                 tellOversize(datagram.byteCount, fate, flow: flow, now: now)
             }
             if case .dropped = fate {
-                links[link].keys.current?.dropOffered(.oversize)
+                links[link].keys.current?.value.dropOffered(.oversize)
                 flows[flow].counters.dropped &+= 1
                 return
             }
@@ -82,7 +82,7 @@ extension GroupCore {
             return countDrop(.closed, flow: flow)
         }
         let headerSize = header.bytes.byteCount
-        let limit = min(links[link].keys.current?.maximumDatagram ?? 0, RecordHeader.maximumPlaintextLength)
+        let limit = min(links[link].keys.current?.value.maximumDatagram ?? 0, RecordHeader.maximumPlaintextLength)
         if headerSize + datagram.byteCount <= limit {
             guard seal(prefix: header.bytes, payload: datagram, mayFragment: false, at: link, &output) else {
                 flows[flow].counters.dropped &+= 1
@@ -90,9 +90,9 @@ extension GroupCore {
             }
         } else {
             // Nothing is dropped for an assumption: before the first search has ended there is no limit.
-            guard members[member].settings.oversize == .fragment || links[link].keys.current?.isPathKnown != true else {
+            guard members[member].settings.oversize == .fragment || links[link].keys.current?.value.isPathKnown != true else {
                 countDrop(.oversize, flow: flow)
-                if links[link].keys.current?.isPathSettled == true {
+                if links[link].keys.current?.value.isPathSettled == true {
                     let fate = DatagramFate.dropped(limit: max(limit - headerSize, 0))
                     tellOversize(datagram.byteCount, fate, flow: flow, now: now)
                 }

@@ -255,7 +255,7 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
         case .ended(let end): return .ended(link, generation, end)
         case .worn: return .worn(link)
         case .pathMTUChanged(let pathMTU, let before):
-            let maximum = links[link].keys.current?.maximumDatagram ?? 0
+            let maximum = links[link].keys.current?.value.maximumDatagram ?? 0
             tell(.pathMTUChanged(peer: peer(of: link), pathMTU, from: before, maximumDatagram: maximum), link: link)
         case .roundTrip(let duration):
             members[Int(links[link].member)].counters.roundTrips.add(duration)
@@ -307,7 +307,7 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
         // Those who wait for the answer of what was replaced are answered by its successor.
         let id = links.id(link)
         guard pings.wait(for: id) else { return }
-        if links[link].keys.current?.ping(now: now) != true { pings.answer(id, .lost) }
+        if links[link].keys.current?.value.ping(now: now) != true { pings.answer(id, .lost) }
         attend(link)
     }
 
@@ -321,7 +321,7 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
     /// Sends a heartbeat request; what comes of it is among the answers, by its ticket.
     mutating func ping(serial: UInt64, ticket: UInt64, now: Instant) -> PingOutcome {
         guard let link = link(ofSerial: serial) else { return .notFound }
-        guard links[link].keys.current?.ping(now: now) == true else { return .refused }
+        guard links[link].keys.current?.value.ping(now: now) == true else { return .refused }
         pings.add(ticket, at: links.id(link))
         attend(link)
         return .sent
@@ -337,7 +337,7 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
             case (.server, .shared(let id)): (id, nil)
             }
         if let link = linkID.flatMap({ links.place(of: $0) }), links[link].keys.current != nil {
-            links[link].keys.current?.handleSendFailure(failure, count: count, now: now)
+            links[link].keys.current?.value.handleSendFailure(failure, count: count, now: now)
             attendIfNeeded(link)
         } else if let flow = flowID.flatMap({ flows.place(of: $0) }) {
             countDrop(failure.reason, count, flow: flow)
@@ -348,7 +348,7 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
 
     /// Takes the word of ICMP that no packet of more than `size` bytes reaches the link's peer.
     mutating func handlePathHint(_ size: Int, link: Int32, now: Instant) {
-        links[link].keys.current?.handlePathHint(size, now: now)
+        links[link].keys.current?.value.handlePathHint(size, now: now)
         attendIfNeeded(link)
     }
 

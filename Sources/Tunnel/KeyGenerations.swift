@@ -22,9 +22,10 @@ enum KeyGeneration {
 
 /// The associations of one link.
 struct KeyGenerations<Engine: HandshakeEngine>: ~Copyable {
+    // Each stands in a box: behind an optional, an association itself would be copied to be looked at.
+
     /// The association in use, or on its way; nil while there is none.
-    var current: Association<Engine>?
-    // Few links have these at any time, so they stand elsewhere.
+    var current: UniqueBox<Association<Engine>>?
     private var following: UniqueBox<Association<Engine>>?
     private var replaced: UniqueBox<Association<Engine>>?
     private var replacedAt = Instant(nanoseconds: 0)
@@ -35,24 +36,26 @@ struct KeyGenerations<Engine: HandshakeEngine>: ~Copyable {
     static var lateness: Duration { .seconds(3) }
 
     /// Whether data can be sealed.
-    var isEstablished: Bool { current.read { $0.isEstablished } ?? false }
+    var isEstablished: Bool { current.read { $0.value.isEstablished } ?? false }
     /// Whether a handshake beside the association is under way.
     var hasNext: Bool { following != nil }
     /// What is known of the association in use.
-    var description: AssociationDescription? { current.read { $0.description } ?? nil }
+    var description: AssociationDescription? { current.read { $0.value.description } ?? nil }
     /// Whether something is to be sent or told.
     var needsAttention: Bool {
-        current.read { $0.needsAttention } ?? false || following.read { $0.value.needsAttention } ?? false
+        current.read { $0.value.needsAttention } ?? false || following.read { $0.value.needsAttention } ?? false
     }
     /// When ``handleTimeout(now:)`` has something to do.
     var deadline: Instant? {
-        .earlier(current.read { $0.deadline } ?? nil, following.read { $0.value.deadline } ?? nil)
+        .earlier(current.read { $0.value.deadline } ?? nil, following.read { $0.value.deadline } ?? nil)
     }
 
     // MARK: From one generation to the next
 
     /// Begins the first handshake's association, or another attempt in its place.
-    mutating func begin(_ association: consuming Association<Engine>) { current = consume association }
+    mutating func begin(_ association: consuming Association<Engine>) {
+        current = UniqueBox(consume association)
+    }
 
     /// Begins a handshake beside the association.
     mutating func beginNext(_ association: consuming Association<Engine>) {
@@ -64,15 +67,13 @@ struct KeyGenerations<Engine: HandshakeEngine>: ~Copyable {
     mutating func promote(keepingOld: Bool, now: Instant, counting counters: inout TunnelCounters) {
         endPrevious(counting: &counters)
         guard let next = following.take() else { return }
-        if let old = current.take() {
-            if keepingOld {
-                replaced = UniqueBox(consume old)
-                replacedAt = now
-            } else {
-                counters.add(old.counters)
-            }
+        if keepingOld {
+            replaced = current.take()
+            replacedAt = now
+        } else if let old = current.take() {
+            counters.add(old.value.counters)
         }
-        current = next.consume()
+        current = consume next
     }
 
     /// Forgets an association, without a word to the peer where it still lives.
@@ -83,7 +84,7 @@ struct KeyGenerations<Engine: HandshakeEngine>: ~Copyable {
             next.abandon()
             counters.add(next.counters)
         case .current:
-            guard var old = current.take() else { return }
+            guard var old = current.take()?.consume() else { return }
             old.abandon()
             counters.add(old.counters)
         case .previous: endPrevious(counting: &counters)
@@ -104,7 +105,7 @@ struct KeyGenerations<Engine: HandshakeEngine>: ~Copyable {
 
     /// Adds what the associations have carried so far.
     func add(to counters: inout TunnelCounters) {
-        if let carried = current.read({ $0.counters }) { counters.add(carried) }
+        if let carried = current.read({ $0.value.counters }) { counters.add(carried) }
         if let carried = following.read({ $0.value.counters }) { counters.add(carried) }
         if let carried = replaced.read({ $0.value.counters }) { counters.add(carried) }
     }
@@ -116,7 +117,7 @@ struct KeyGenerations<Engine: HandshakeEngine>: ~Copyable {
         _ generation: KeyGeneration, _ body: (inout Association<Engine>) -> Result
     ) -> Result? {
         switch generation {
-        case .current: current?.with(body)
+        case .current: current?.value.with(body)
         case .next: following?.value.with(body)
         case .previous: replaced?.value.with(body)
         }
@@ -124,7 +125,7 @@ struct KeyGenerations<Engine: HandshakeEngine>: ~Copyable {
 
     /// Does what is due.
     mutating func handleTimeout(now: Instant) {
-        current?.handleTimeout(now: now)
+        current?.value.handleTimeout(now: now)
         following?.value.handleTimeout(now: now)
     }
 
@@ -136,11 +137,11 @@ struct KeyGenerations<Engine: HandshakeEngine>: ~Copyable {
     ) -> ReceivedRecord {
         guard following != nil || replaced != nil else {
             source = .current
-            return current?.next(&datagram, &cursor, now: now) ?? .end
+            return current?.value.next(&datagram, &cursor, now: now) ?? .end
         }
         if !isOfHandshake(datagram.bytes, at: cursor.offset) {
             source = .current
-            if let record = current?.nextIfOwn(&datagram, &cursor, now: now) { return record }
+            if let record = current?.value.nextIfOwn(&datagram, &cursor, now: now) { return record }
             if now - replacedAt < Self.lateness {
                 source = .previous
                 if let record = replaced?.value.nextIfOwn(&datagram, &cursor, now: now) { return record }
@@ -148,7 +149,7 @@ struct KeyGenerations<Engine: HandshakeEngine>: ~Copyable {
         }
         source = following == nil ? .current : .next
         return (following == nil
-            ? current?.next(&datagram, &cursor, now: now) : following?.value.next(&datagram, &cursor, now: now)) ?? .end
+            ? current?.value.next(&datagram, &cursor, now: now) : following?.value.next(&datagram, &cursor, now: now)) ?? .end
     }
 
     /// Whether a record is in the clear, or of a handshake.
@@ -162,7 +163,7 @@ struct KeyGenerations<Engine: HandshakeEngine>: ~Copyable {
     /// Counts the last record's data as delivered.
     mutating func countDelivery(_ byteCount: Int) {
         if source == .current {
-            current?.countDelivery(byteCount)
+            current?.value.countDelivery(byteCount)
         } else {
             _ = with(source) { $0.countDelivery(byteCount) }
         }

@@ -1,6 +1,7 @@
 // What a tunnel has done in all and how it stands, in one pass over the group's flows: a status of fifty thousand associations
 // must not hold up their datagrams, so nothing is copied here that does not go into the sums.
 
+import ContainersPreview
 public import DTLS
 
 /// One tunnel of a group on one worker.
@@ -37,7 +38,7 @@ public struct MemberTally: Sendable {
     mutating func add<Engine>(_ link: borrowing Link<Engine>, isShared: Bool) {
         states[link.state, default: 0] += 1
         if isShared { self.isShared = true }
-        heartbeatsLost &+= link.keys.current.read { $0.heartbeat?.lost ?? 0 } ?? 0
+        heartbeatsLost &+= link.keys.current.read { $0.value.heartbeat?.lost ?? 0 } ?? 0
         guard link.state == .established, let description = link.keys.description else { return }
         peers += 1
         if !ciphers.contains(description.cipherSuite) { ciphers.append(description.cipherSuite) }

@@ -157,14 +157,14 @@ extension ServerGroup where Output: ~Copyable {
             replaceKeys(of: link, isShared: isShared, member: member, now: now)
         } else {
             guard makeRoomForAssociation(now: now) else {
-                core.links[link].keys.current?.dropFinished(.limit)
-                core.links[link].keys.current?.close()
+                core.links[link].keys.current?.value.dropFinished(.limit)
+                core.links[link].keys.current?.value.close()
                 return
             }
             established += 1
         }
         guard isShared || core.links[link].flow != nil || addFlow(to: link, of: member, now: now) else {
-            core.links[link].keys.current?.close()
+            core.links[link].keys.current?.value.close()
             return
         }
         core.members[member].counters.handshakes += 1

@@ -179,7 +179,7 @@ public struct ServerGroup<Engine: HandshakeEngine, Key: MessageAuthentication, O
                 continue
             }
             core.tell(.refused(peer: core.peer(of: link), peer, by: denial), link: link)
-            core.links[link].keys.current?.refuse()
+            core.links[link].keys.current?.value.refuse()
             core.attend(link)
         }
         settle(now: now)
@@ -281,7 +281,7 @@ public struct ServerGroup<Engine: HandshakeEngine, Key: MessageAuthentication, O
 
     /// Takes the records that have come before the association was accepted.
     mutating func accept(_ link: Int32, now: Instant) {
-        for var record in core.links[link].keys.current?.accept() ?? [] {
+        for var record in core.links[link].keys.current?.value.accept() ?? [] {
             record.withMutableBytes { datagram in
                 var cursor = RecordCursor.counted
                 _ = pull(&datagram, &cursor, at: link, now: now)

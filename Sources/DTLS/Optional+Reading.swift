@@ -2,8 +2,8 @@
 
 extension Optional where Wrapped: ~Copyable {
     /// What `body` says of the value; nil where there is none.
-    @inline(__always)
-    borrowing func read<Result>(_ body: (borrowing Wrapped) -> Result) -> Result? {
+    @inlinable
+    public borrowing func read<Result>(_ body: (borrowing Wrapped) -> Result) -> Result? {
         switch self {
         case .some(let value): body(value)
         case .none: nil
