@@ -100,19 +100,22 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
     public var overhead: Int { records?.overhead ?? 0 }
 
     /// The most plaintext bytes that reach the peer in one packet, as far as is known.
+    @inline(__always)
     public var maximumDatagram: Int { path.read { $0.value.maximumDatagram } ?? 0 }
 
     /// Whether ``maximumDatagram`` has been more than an assumption.
+    @inline(__always)
     public var isPathKnown: Bool { path.read { $0.value.isKnown } ?? false }
 
     /// Whether ``maximumDatagram`` is known as well as it can be, or a search is still going on.
+    @inline(__always)
     public var isPathSettled: Bool { path.read { $0.value.isSettled } ?? false }
 
     /// What is known of the path's MTU once the association is established.
     public var pathMTU: PathMTU? { path.read { $0.value.pathMTU } }
 
     /// What has come of heartbeats; nil where the peer takes no part.
-    public var heartbeat: HeartbeatStatistics? { path.read { $0.value.monitor?.statistics } ?? nil }
+    public var heartbeat: HeartbeatStatistics? { path.read { $0.value.heartbeat } ?? nil }
 
     // MARK: Input
 

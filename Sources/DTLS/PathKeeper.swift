@@ -15,7 +15,7 @@ public struct PathMTU: Equatable, Sendable {
 }
 
 /// Life and path of one established association.
-struct PathKeeper {
+struct PathKeeper: ~Copyable {
     /// What the association has to do.
     enum Action: Equatable {
         /// Seal and send a heartbeat; a probe must not be fragmented.
@@ -30,7 +30,7 @@ struct PathKeeper {
         case dead
     }
 
-    private(set) var monitor: HeartbeatMonitor?
+    private var monitor: HeartbeatMonitor?
     private var discovery: PathMTUDiscovery
     private let headers: Int32
     private let overhead: Int32
@@ -73,19 +73,25 @@ struct PathKeeper {
         PathMTU(current: discovery.current, state: discovery.state, probes: discovery.probes)
     }
 
+    /// What has come of heartbeats; nil where the peer takes no part.
+    var heartbeat: HeartbeatStatistics? { monitor.read { $0.statistics } }
+
     /// Whether the path MTU has been known at all.
+    @inline(__always)
     var isKnown: Bool { discovery.isKnown }
 
     /// Whether the path MTU is known as well as it can be.
+    @inline(__always)
     var isSettled: Bool { discovery.state != .base && discovery.state != .searching }
 
     /// The most plaintext bytes that reach the peer in one packet.
+    @inline(__always)
     var maximumDatagram: Int { max(discovery.current - Int(headers) - Int(overhead), 0) }
 
     /// When ``handleTimeout(now:)`` has something to do.
     var deadline: Instant? {
-        guard let asking = monitor?.deadline else { return nil }
-        return monitor?.isAsking == true ? asking : .earlier(asking, discovery.deadline)
+        guard let (asking, isAsking) = monitor.read({ ($0.deadline, $0.isAsking) }), let asking else { return nil }
+        return isAsking ? asking : .earlier(asking, discovery.deadline)
     }
 
     /// Notes that an authentic record came.

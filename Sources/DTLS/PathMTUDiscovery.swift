@@ -7,7 +7,7 @@
 import Settings
 
 /// Searches and watches the path MTU of one association, in the direction of its peer.
-public struct PathMTUDiscovery: Sendable {
+public struct PathMTUDiscovery: ~Copyable, Sendable {
     /// Where the search stands (RFC 8899 §5.2).
     public enum State: String, Sendable {
         /// The peer answers no heartbeats; the kernel's knowledge has to do.

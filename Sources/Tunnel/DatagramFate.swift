@@ -16,6 +16,7 @@ public enum DatagramFate: Hashable, Sendable {
 
 extension Association {
     /// How a datagram of this many bytes travels through an association that is established.
+    @inline(__always)
     func fate(of byteCount: Int, _ policy: OversizePolicy) -> DatagramFate {
         let limit = maximumDatagram
         if byteCount <= limit || !isEstablished { return .whole }

@@ -160,7 +160,7 @@ private final class Keeping {
             #expect(answer[3..<3 + payloadSize].elementsEqual(payload))
             #expect(!answer.suffix(16).elementsEqual(request.suffix(16)))
         }
-        #expect(keeping.keeper.monitor?.statistics.answers == 6)
+        #expect(keeping.keeper.heartbeat?.answers == 6)
     }
 
     @Test func `answers that nobody asked for, and messages that do not fit, are nothing`() {
@@ -201,7 +201,7 @@ private final class Keeping {
             #expect(keeping.roundTrips == [Duration](repeating: .milliseconds(40), count: count))
             #expect(keeping.pings == keeping.roundTrips)
         }
-        let statistics = keeping.keeper.monitor?.statistics
+        let statistics = keeping.keeper.heartbeat
         #expect(statistics?.sent == 3 && statistics?.answered == 3 && statistics?.lost == 0)
     }
 
@@ -230,7 +230,7 @@ private final class Keeping {
             #expect(keeping.packets.count == 1)
             keeping.packets = []
         }
-        #expect(keeping.keeper.monitor?.statistics.lost == 4 && keeping.roundTrips.isEmpty && !keeping.isDead)
+        #expect(keeping.keeper.heartbeat?.lost == 4 && keeping.roundTrips.isEmpty && !keeping.isDead)
         #expect(keeping.pings == [nil, nil, nil, nil])
     }
 
