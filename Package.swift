@@ -74,6 +74,7 @@ let package = Package(
             name: "Daemon",
             dependencies: [
                 "Wire", "Settings", "DTLS", "OpenSSL", "Tunnel", "LinuxIO", "Configuration", "Control",
+                .product(name: "BasicContainers", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),

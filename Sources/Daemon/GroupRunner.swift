@@ -87,7 +87,7 @@ final class GroupRunner<Group: RunnableGroup & ~Copyable>: Runner {
 
     // MARK: Datagrams
 
-    func socket(_ socket: GroupSocket) -> UDPSocket? { group.output.socket(socket) }
+    func socket(_ socket: GroupSocket) -> UDPSocket? { group.socket(socket) }
 
     func handle(_ batch: ReceiveBatch, from socket: GroupSocket, now: Instant) {
         Self.push(batch, from: socket, into: &group, now: now)
@@ -96,7 +96,7 @@ final class GroupRunner<Group: RunnableGroup & ~Copyable>: Runner {
     func handleRefusal(at socket: GroupSocket) {
         // That a stranger who was answered is not there is no news.
         guard case .own = socket else { return }
-        log.whole.refused(by: group.output.socket(socket)?.remoteEndpoint)
+        log.whole.refused(by: group.socket(socket)?.remoteEndpoint)
     }
 
     /// The group is borrowed here for the whole batch.
@@ -132,7 +132,7 @@ final class GroupRunner<Group: RunnableGroup & ~Copyable>: Runner {
 
     func finishBatch(now: Instant) {
         group.finishBatch(now: now)
-        for owner in group.output.takeStrays() {
+        for owner in group.takeStrays() {
             group.handleSendFailure(.own(owner), .unreachable, count: 1, now: now)
         }
     }
@@ -146,7 +146,7 @@ final class GroupRunner<Group: RunnableGroup & ~Copyable>: Runner {
     func close() {
         group.close()
         tell()
-        group.output.closeAll()
+        group.closeSockets()
     }
 
     // MARK: The control plane

@@ -1,22 +1,32 @@
 // The sockets of one group on one worker: those that its tunnels listen on, and one for whatever goes further.
 
+import BasicContainers
 import Glibc
 import LinuxIO
 import Tunnel
 import Wire
 
+/// A socket in its place. It cannot be copied, so that its reference is not counted for each datagram.
+private struct SocketPlace: ~Copyable {
+    let socket: UDPSocket
+    /// Of the link or flow that opened it.
+    let generation: UInt32
+    /// Whether it is still that one's; otherwise some other socket fills the place.
+    let isOpen: Bool
+}
+
 /// Sends a group's datagrams through its worker's batch.
 struct GroupSockets: DatagramOutput, ~Copyable {
     /// The sockets that the group listens on: a client's one for each tunnel, a server's one for all.
-    private(set) var listeners: [UDPSocket]
+    private var listeners = UniqueArray<SocketPlace>()
 
     private let number: UInt16
     private let poller: Poller
     private let batch: SendBatch
     private let fragmentation: UDPSocket.Fragmentation
     private let startResolving: (Int) -> Void
-    /// By the place of the link or flow; the generation is of the one that opened the socket.
-    private var ownSockets: ContiguousArray<(socket: UDPSocket, generation: UInt32)?> = []
+    /// By the place of the link or flow.
+    private var ownSockets = UniqueArray<SocketPlace>()
     /// Datagrams that had no socket any more, since the last time that they were asked for.
     private var strays: [PlaceID] = []
 
@@ -26,27 +36,27 @@ struct GroupSockets: DatagramOutput, ~Copyable {
         fragmentation: UDPSocket.Fragmentation, startResolving: @escaping (_ member: Int) -> Void
     ) throws(SystemError) {
         self.number = number
-        self.listeners = listeners
         self.poller = poller
         self.batch = batch
         self.fragmentation = fragmentation
         self.startResolving = startResolving
         for (listener, socket) in listeners.enumerated() {
             try poller.add(socket.descriptor, token: PollToken.socket(.listener(listener), group: number).rawValue)
+            self.listeners.append(SocketPlace(socket: socket, generation: 0, isOpen: true))
         }
     }
 
     /// Lets every socket go.
     mutating func closeAll() {
-        ownSockets = []
-        listeners = []
+        ownSockets = UniqueArray()
+        listeners = UniqueArray()
     }
 
     /// One of the group's sockets, if it is still there.
     func socket(_ socket: GroupSocket) -> UDPSocket? {
         switch socket {
-        case .listener(let number): listeners.indices.contains(number) ? listeners[number] : nil
-        case .own(let id): has(id) ? ownSockets[Int(id.index)]?.socket : nil
+        case .listener(let number): number < listeners.count ? listeners[number].socket : nil
+        case .own(let id): has(id) ? ownSockets[Int(id.index)].socket : nil
         }
     }
 
@@ -57,9 +67,13 @@ struct GroupSockets: DatagramOutput, ~Copyable {
         return strays
     }
 
+    /// What fills a place that is nobody's.
+    private var vacant: SocketPlace { SocketPlace(socket: listeners[0].socket, generation: 0, isOpen: false) }
+
     private func has(_ owner: PlaceID) -> Bool {
         let index = Int(owner.index)
-        return index >= 0 && index < ownSockets.count && ownSockets[index]?.generation == owner.generation
+        return index >= 0 && index < ownSockets.count && ownSockets[index].isOpen
+            && ownSockets[index].generation == owner.generation
     }
 
     // MARK: DatagramOutput
@@ -74,8 +88,8 @@ struct GroupSockets: DatagramOutput, ~Copyable {
             let socket = try UDPSocket.connected(to: remote, options: options)
             try socket.setFragmentation(fragmentation)
             try poller.add(socket.descriptor, token: PollToken.socket(.own(owner), group: number).rawValue)
-            while ownSockets.count <= Int(owner.index) { ownSockets.append(nil) }
-            ownSockets[Int(owner.index)] = (socket, owner.generation)
+            while ownSockets.count <= Int(owner.index) { ownSockets.append(vacant) }
+            ownSockets[Int(owner.index)] = SocketPlace(socket: socket, generation: owner.generation, isOpen: true)
             return true
         } catch {
             return false
@@ -84,18 +98,18 @@ struct GroupSockets: DatagramOutput, ~Copyable {
 
     mutating func close(_ owner: PlaceID) {
         // The batch keeps the socket until what was written for it has gone out.
-        if has(owner) { ownSockets[Int(owner.index)] = nil }
+        if has(owner) { ownSockets[Int(owner.index)] = vacant }
     }
 
     mutating func send(
         _ owner: PlaceID, maximum: Int, mayFragment: Bool, write: (inout MutableRawSpan) -> Int?
     ) {
-        guard has(owner), let socket = ownSockets[Int(owner.index)]?.socket else {
+        guard has(owner) else {
             strays.append(owner)
             return
         }
         batch.append(
-            on: socket, token: SendToken(.own(owner), group: number).rawValue, mayFragment: mayFragment,
+            on: ownSockets[Int(owner.index)].socket, token: SendToken(.own(owner), group: number).rawValue, mayFragment: mayFragment,
             maximum: maximum, write: write)
     }
 
@@ -104,7 +118,7 @@ struct GroupSockets: DatagramOutput, ~Copyable {
         mayFragment: Bool, write: (inout MutableRawSpan) -> Int?
     ) {
         batch.append(
-            on: listeners[listener], to: destination, from: source.isUnspecified ? nil : source,
+            on: listeners[listener].socket, to: destination, from: source.isUnspecified ? nil : source,
             token: SendToken(.shared(origin), group: number).rawValue, mayFragment: mayFragment, maximum: maximum,
             write: write)
     }

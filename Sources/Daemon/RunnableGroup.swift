@@ -10,8 +10,12 @@ import Wire
 /// A group's core with its sockets. What conforms is a wrapper, because the runtime of Swift 6.3 finds no conformance that holds
 /// only for a type that cannot be copied.
 protocol RunnableGroup: ~Copyable {
-    /// Its sockets.
-    var output: GroupSockets { get set }
+    /// One of its sockets, if it is still there.
+    func socket(_ socket: GroupSocket) -> UDPSocket?
+    /// Those whose datagrams had no socket any more, since the last call.
+    mutating func takeStrays() -> [PlaceID]
+    /// Lets every socket go.
+    mutating func closeSockets()
     /// When ``handleTimeout(now:)`` has to be called next.
     var deadline: Instant? { get }
 
@@ -110,10 +114,9 @@ struct RunnableClient: RunnableGroup, ~Copyable {
 
     // MARK: The same at both ends
 
-    var output: GroupSockets {
-        _read { yield group.output }
-        _modify { yield &group.output }
-    }
+    func socket(_ socket: GroupSocket) -> UDPSocket? { group.output.socket(socket) }
+    mutating func takeStrays() -> [PlaceID] { group.output.takeStrays() }
+    mutating func closeSockets() { group.output.closeAll() }
     var deadline: Instant? { group.deadline }
 
     mutating func handleSendFailure(_ origin: DatagramOrigin, _ failure: SendFailure, count: Int, now: Instant) {
@@ -178,10 +181,9 @@ struct RunnableServer: RunnableGroup, ~Copyable {
 
     // MARK: The same at both ends
 
-    var output: GroupSockets {
-        _read { yield group.output }
-        _modify { yield &group.output }
-    }
+    func socket(_ socket: GroupSocket) -> UDPSocket? { group.output.socket(socket) }
+    mutating func takeStrays() -> [PlaceID] { group.output.takeStrays() }
+    mutating func closeSockets() { group.output.closeAll() }
     var deadline: Instant? { group.deadline }
 
     mutating func handleSendFailure(_ origin: DatagramOrigin, _ failure: SendFailure, count: Int, now: Instant) {

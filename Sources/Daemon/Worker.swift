@@ -66,11 +66,13 @@ final class Worker {
     private let isAlone: Bool
     private let resolver: Resolver
     private let log: DaemonLog
-    private var groups: [Int: Entry] = [:]
+    /// By their numbers; nil for those that have ended.
+    private var groups: [Entry?] = []
     private var deadlines = DeadlineQueue<Int>()
     /// The groups that take part in this turn.
     private var touched: [Int] = []
     private var pauses: [Pause] = []
+    private var hasMessages = false
 
     /// Opens all sockets.
     init(
@@ -93,11 +95,11 @@ final class Worker {
 
     /// Carries datagrams until it is told to stop; tells every peer goodbye then, and also where it cannot go on.
     func run() throws(SystemError) {
-        defer { for group in groups.keys { end(group) } }
+        defer { for group in groups.indices { end(group) } }
         var isRunning = true
         finishTurn()
         while isRunning {
-            var hasMessages = false
+            hasMessages = false
             try poller.wait(nanoseconds: timeout) { rawToken in
                 switch PollToken(rawValue: rawToken) {
                 case .mailbox: hasMessages = true
@@ -113,8 +115,8 @@ final class Worker {
     // MARK: A turn
 
     private var timeout: Int64? {
-        let earliest = pauses.map(\.until).min()
-        return Instant.earlier(deadlines.earliest, earliest).map { max($0.nanoseconds - MonotonicClock.now, 0) }
+        let resumed = pauses.isEmpty ? nil : pauses.map(\.until).min()
+        return Instant.earlier(deadlines.earliest, resumed).map { max($0.nanoseconds - MonotonicClock.now, 0) }
     }
 
     /// Reads batch after batch while they come full, but not for ever: other sockets wait too.
@@ -156,7 +158,7 @@ final class Worker {
     private func resume(_ now: Instant) {
         guard !pauses.isEmpty else { return }
         for pause in pauses where pause.until <= now {
-            guard let socket = groups[pause.group]?.runner.socket(pause.socket) else { continue }
+            guard let socket = entry(pause.group)?.runner.socket(pause.socket) else { continue }
             let token = PollToken.socket(pause.socket, group: UInt16(truncatingIfNeeded: pause.group))
             try? poller.add(socket.descriptor, token: token.rawValue)
         }
@@ -166,16 +168,18 @@ final class Worker {
     private func doWhatIsDue(_ now: Instant) {
         resume(now)
         while let (group, deadline) = deadlines.popDue(now) {
-            guard groups[group]?.armed == deadline else { continue }
+            guard entry(group)?.armed == deadline else { continue }
             groups[group]?.armed = nil
             touch(group)?.handleTimeout(now: now)
         }
     }
 
+    private func entry(_ group: Int) -> Entry? { groups.indices.contains(group) ? groups[group] : nil }
+
     /// Has a group take part in this turn.
     @discardableResult
     private func touch(_ group: Int) -> (any Runner)? {
-        guard let entry = groups[group] else { return nil }
+        guard let entry = entry(group) else { return nil }
         if !entry.isTouched {
             groups[group]?.isTouched = true
             touched.append(group)
@@ -185,17 +189,28 @@ final class Worker {
 
     /// Sends what waits, tells what has happened, and sets timers.
     private func finishTurn() {
+        guard !touched.isEmpty else { return }
         let now = MonotonicClock.instant
-        for group in touched { groups[group]?.runner.finishBatch(now: now) }
+        // By number: a group that has lost a datagram takes part from then on.
+        var place = 0
+        while place < touched.count {
+            entry(touched[place])?.runner.finishBatch(now: now)
+            place += 1
+        }
         send()
-        for group in touched {
-            guard let runner = groups[group]?.runner else { continue }
+        while let group = touched.popLast() {
+            guard let runner = entry(group)?.runner else { continue }
             runner.tell()
             groups[group]?.isTouched = false
-            guard let deadline = runner.deadline else { continue }
-            deadlines.arm(group, at: deadline, armed: &groups[group, default: Entry(runner: runner)].armed)
+            arm(group, runner.deadline)
         }
-        touched.removeAll(keepingCapacity: true)
+    }
+
+    private func arm(_ group: Int, _ deadline: Instant?) {
+        guard let deadline else { return }
+        var armed = groups[group]?.armed
+        deadlines.arm(group, at: deadline, armed: &armed)
+        groups[group]?.armed = armed
     }
 
     /// Sends what was written, and tells whose datagrams the system did not take. A refused probe of the path MTU is answered with
@@ -227,7 +242,9 @@ final class Worker {
                     mailbox.post(.addresses(group: group, member: member, (try? result.get()) ?? []))
                 }
             }
-            groups[number] = Entry(runner: try makeRunner(plan, sockets, logs, now: MonotonicClock.instant))
+            let runner = try makeRunner(plan, sockets, logs, now: MonotonicClock.instant)
+            while groups.count <= number { groups.append(nil) }
+            groups[number] = Entry(runner: runner)
             touch(number)
         } catch {
             throw WorkerFailure(description: "tunnel '\(plan.name)': \(error)")
@@ -269,7 +286,7 @@ final class Worker {
 
     /// Ends a group: its peers are told goodbye.
     private func end(_ group: Int) {
-        guard let runner = groups[group]?.runner else { return }
+        guard let runner = entry(group)?.runner else { return }
         runner.close()
         send()
         groups[group] = nil
@@ -289,7 +306,7 @@ final class Worker {
             case .addresses(let group, let member, let addresses):
                 touch(Int(group))?.handleAddresses(addresses, member: member, now: now)
             case .report(let request, let give):
-                give(groups.keys.sorted().map { report(request, $0, now) })
+                give(groups.indices.filter { groups[$0] != nil }.map { report(request, $0, now) })
             case .act(let act, let group, let serial, let give):
                 if let runner = touch(group) {
                     runner.act(act, serial: serial, now: now, give)
@@ -309,7 +326,7 @@ final class Worker {
                 end(group)
                 give()
             case .drain:
-                for group in groups.keys { touch(group)?.drain() }
+                for group in groups.indices { touch(group)?.drain() }
             }
         }
         return true
@@ -317,7 +334,7 @@ final class Worker {
 
     private func report(_ request: ReportRequest, _ group: Int, _ now: Instant) -> GroupReport {
         var report = GroupReport(group: group, worker: number, takenAt: now)
-        guard let runner = groups[group]?.runner else { return report }
+        guard let runner = entry(group)?.runner else { return report }
         switch request {
         case .tunnels:
             report.members = runner.tallies()
@@ -338,11 +355,13 @@ final class Worker {
         let isServer = plan.role == .server
         var options = UDPSocket.Options()
         options.reusePort = !isAlone
-        options.packetInfo = true
         options.pathErrors = isServer
         var listeners: [UDPSocket] = []
         for tunnel in plan.listeners {
-            let listener = try UDPSocket.bound(to: tunnel.settings.listen.value, options: options)
+            // Where the socket has one address only, answers leave from there anyway.
+            let address = tunnel.settings.listen.value
+            options.packetInfo = address.address.isUnspecified || address.address == .anyIPv6
+            let listener = try UDPSocket.bound(to: address, options: options)
             // On the DTLS side every packet says that it must not be fragmented, so that the path MTU shows; the exceptions
             // are made datagram by datagram. What applications exchange with culvert is theirs to size.
             try listener.setFragmentation(isServer ? .probe : .allowed)
