@@ -7,7 +7,7 @@ import Tunnel
 import Wire
 
 /// A socket in its place. It cannot be copied, so that its reference is not counted for each datagram.
-private struct SocketPlace: ~Copyable {
+struct SocketPlace: ~Copyable {
     let socket: UDPSocket
     /// Of the link or flow that opened it.
     let generation: UInt32

@@ -360,7 +360,7 @@ final class Worker {
         for tunnel in plan.listeners {
             // Where the socket has one address only, answers leave from there anyway.
             let address = tunnel.settings.listen.value
-            options.packetInfo = address.address.isUnspecified || address.address == .anyIPv6
+            options.packetInfo = address.address.isUnspecified
             let listener = try UDPSocket.bound(to: address, options: options)
             // On the DTLS side every packet says that it must not be fragmented, so that the path MTU shows; the exceptions
             // are made datagram by datagram. What applications exchange with culvert is theirs to size.
