@@ -55,13 +55,13 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
     private var records: Engine.Records?
     private var finalFlight: FinalFlightKeeper?
     /// Nil once the owner has accepted the peer.
-    private var early: EarlyRecords? = EarlyRecords()
+    private var early: UniqueBox<EarlyRecords>? = UniqueBox(EarlyRecords())
     /// In a box: behind an optional it would be copied to be looked at.
     private var path: UniqueBox<PathKeeper>?
     private let pathSettings: PathSettings
-    private let headers: Int
+    @CompactInteger private var headers: Int
     private let seed: UInt64
-    private var datagramSize: Int
+    @CompactInteger private var datagramSize: Int
     private var hasIgnoredHelloRequest = false
     private var hasRefusedRenegotiation = false
     private var transmits: [Transmit] = []
@@ -169,7 +169,7 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
     ///
     /// - Returns: the records that have come in already, for ``next(_:_:now:)`` with a cursor that is
     ///   ``RecordCursor/counted``.
-    public mutating func accept() -> [[UInt8]] { early.take()?.records ?? [] }
+    public mutating func accept() -> [[UInt8]] { early.take()?.consume().records ?? [] }
 
     /// Counts a record's data as delivered, of `byteCount` bytes.
     public mutating func countDelivery(_ byteCount: Int) {
@@ -319,7 +319,7 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
             return .handled
         }
         if header.type == .applicationData, header.number.epoch == 1, early != nil {
-            if early?.append(record.bytes) == false { counters.drops.add(.early) }
+            if early?.value.append(record.bytes) == false { counters.drops.add(.early) }
             return .handled
         }
         if records != nil { return open(&record, header: header, at: start, now: now) }
@@ -512,7 +512,7 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
     }
 
     private mutating func discardEarly() {
-        counters.drops.add(.closed, early?.records.count ?? 0)
+        counters.drops.add(.closed, early?.value.records.count ?? 0)
         early = nil
     }
 }

@@ -22,7 +22,7 @@ public struct HeartbeatStatistics: Equatable, Sendable {
     /// Requests of the peer that were answered.
     public var answers: UInt64 = 0
     /// When the last answer came.
-    public var lastAnswer: Instant?
+    @CompactInstant public var lastAnswer: Instant? = nil
     /// The last round-trip time; only requests that were answered before a copy had to be sent tell one.
     public var lastRoundTrip: Duration? { Self.duration(last) }
     /// The shortest.
@@ -103,9 +103,9 @@ struct HeartbeatMonitor {
     private let path: PathSettings
     private var heardAt: Instant
     private var request: Request?
-    private var unanswered = 0
+    @CompactInteger private var unanswered: Int = 0
     private var nextNumber: UInt64 = 0
-    private var answerTokens = HeartbeatMonitor.answerBurst
+    @CompactInteger private var answerTokens: Int = HeartbeatMonitor.answerBurst
     private var answersRefilledAt: Instant
 
     init(_ settings: PathSettings, peerMode: HeartbeatMode, now: Instant) {

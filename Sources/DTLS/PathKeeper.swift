@@ -49,8 +49,13 @@ struct PathKeeper: ~Copyable {
     }
 
     private struct Told: Equatable {
-        var current: Int
+        @CompactInteger var current: Int
         var state: PathMTUDiscovery.State
+
+        init(current: Int, state: PathMTUDiscovery.State) {
+            self.current = current
+            self.state = state
+        }
     }
 
     /// `headers` are those of IP and UDP, `overhead` what a record adds to its plaintext.

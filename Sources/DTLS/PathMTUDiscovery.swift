@@ -23,27 +23,27 @@ public struct PathMTUDiscovery: ~Copyable, Sendable {
     }
 
     /// The size that is in use: the largest that is proven, or assumed at the beginning.
-    public private(set) var current: Int
+    @CompactInteger public private(set) var current: Int = 0
     /// Where the search stands.
-    public private(set) var state: State
+    public private(set) var state = State.disabled
     /// Probes sent.
     public private(set) var probes: UInt64 = 0
     /// Whether a search has ended yet; before, ``current`` is an assumption.
-    private(set) var isKnown: Bool
+    private(set) var isKnown = true
 
     /// Sizes are searched to within this many bytes below the true one.
     public static let step = 8
 
     private let path: PathSettings
-    private let base: Int
-    private let maximum: Int
+    @CompactInteger private var base: Int = 0
+    @CompactInteger private var maximum: Int = 0
     /// The search's upper bound: nothing larger is tried in this search.
-    private var ceiling: Int
-    private var probing: Int?
+    @CompactInteger private var ceiling: Int = 0
+    @CompactSize private var probing: Int? = nil
     /// A size that ICMP has named and that is worth trying before the others.
-    private var hint: Int?
-    private var failures = 0
-    private var nextProbeAt: Instant?
+    @CompactSize private var hint: Int? = nil
+    @CompactInteger private var failures: Int = 0
+    @CompactInstant private var nextProbeAt: Instant? = nil
     private var usedSinceConfirmed = false
     private var confirmAt: Instant
 
@@ -52,10 +52,11 @@ public struct PathMTUDiscovery: ~Copyable, Sendable {
     init(_ path: PathSettings, headers: Int, largest: Int = 65_535, isProbing: Bool, now: Instant) {
         self.path = path
         let settings = path.pathMTU
-        maximum = max(min(settings.maximum, largest), settings.minimum)
-        base = min(max(1200 + headers, settings.minimum), maximum)
-        ceiling = maximum
         confirmAt = now
+        let most = max(min(settings.maximum, largest), settings.minimum)
+        maximum = most
+        base = min(max(1200 + headers, settings.minimum), most)
+        ceiling = most
         if isProbing, settings.discover {
             current = base
             state = .base
@@ -63,8 +64,6 @@ public struct PathMTUDiscovery: ~Copyable, Sendable {
             nextProbeAt = now
         } else {
             current = maximum
-            state = .disabled
-            isKnown = true
         }
     }
 

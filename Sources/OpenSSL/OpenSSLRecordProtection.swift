@@ -23,22 +23,34 @@ public final class OpenSSLRecordProtection: RecordProtection {
     private var nonce: [12 of UInt8]
     private var lastSealed: UInt64 = 0
 
+    /// The key block, in this object's own memory: thousands of associations have one each.
+    private var block = [88 of UInt8](repeating: 0)
+    private let algorithm: AEADAlgorithm
+    private let isServer: Bool
+
     /// The keys, for another process to go on with.
-    public let keys: RecordKeys
+    public var keys: RecordKeys {
+        let length = 2 * (algorithm.keyLength + algorithm.fixedNonceLength)
+        return RecordKeys(
+            algorithm, block: SecretBytes(copying: block.span.extracting(first: length)), isServer: isServer)
+    }
 
     /// Sets both directions up.
     init(_ keys: RecordKeys) throws(OpenSSLError) {
         let algorithm = keys.algorithm
-        self.keys = keys
+        self.algorithm = algorithm
+        isServer = keys.isServer
+        let bytes = keys.block.bytes
+        for index in bytes.indices where index < block.count { block[index] = bytes[index] }
         explicitNonceLength = algorithm.explicitNonceLength
         tagLength = algorithm.tagLength
         // CCM takes the explicit nonce from the additional data, GCM counts by itself from where it is told to.
         countsNonces = algorithm == .aes128GCM || algorithm == .aes256GCM
-        let (block, sealing) = (keys.block.bytes, keys.sealing)
-        nonce = .init { $0 < sealing.nonce.count ? block[sealing.nonce.lowerBound + $0] : 0 }
-        unsafe self.sealing = try unsafe Self.context(algorithm, block, sealing, seals: true)
+        let sealing = keys.sealing
+        nonce = .init { $0 < sealing.nonce.count ? bytes[sealing.nonce.lowerBound + $0] : 0 }
+        unsafe self.sealing = try unsafe Self.context(algorithm, bytes, sealing, seals: true)
         do throws(OpenSSLError) {
-            unsafe self.opening = try unsafe Self.context(algorithm, block, keys.opening, seals: false)
+            unsafe self.opening = try unsafe Self.context(algorithm, bytes, keys.opening, seals: false)
         } catch {
             unsafe EVP_CIPHER_CTX_free(self.sealing)
             throw error
@@ -51,7 +63,8 @@ public final class OpenSSLRecordProtection: RecordProtection {
     }
 
     deinit {
-        for index in nonce.indices { nonce[index] = 0 }
+        unsafe withUnsafeMutableBytes(of: &block) { unsafe OPENSSL_cleanse($0.baseAddress, $0.count) }
+        unsafe withUnsafeMutableBytes(of: &nonce) { unsafe OPENSSL_cleanse($0.baseAddress, $0.count) }
         // Both wipe their keys.
         unsafe EVP_CIPHER_CTX_free(sealing)
         unsafe EVP_CIPHER_CTX_free(opening)

@@ -69,8 +69,10 @@ struct AgedEntry<Element: TableElement & ~Copyable>: ~Copyable {
     var older: Int32 = -1
     var newer: Int32 = -1
     var generation: UInt32 = 0
+    /// -1 for a place that is free.
     var queue: Int32 = 0
-    var isLiving = true
+
+    var isLiving: Bool { queue >= 0 }
 }
 
 /// A slab of elements that have an age.
@@ -136,7 +138,6 @@ struct AgedTable<Element: TableElement & ~Copyable>: ~Copyable {
         let place: Int32
         if let reused = free.popLast() {
             place = reused
-            entries[Int(place)].isLiving = true
             entries[Int(place)].touchedAt = now
         } else {
             place = Int32(entries.count)
@@ -150,7 +151,7 @@ struct AgedTable<Element: TableElement & ~Copyable>: ~Copyable {
     mutating func remove(_ place: Int32) {
         unlink(place)
         entries[Int(place)].generation = (entries[Int(place)].generation &+ 1) & PlaceID.maximumGeneration
-        entries[Int(place)].isLiving = false
+        entries[Int(place)].queue = -1
         entries[Int(place)].element = Element()
         free.append(place)
     }

@@ -18,7 +18,7 @@ struct Flow: ~Copyable, TableElement {
     /// What it has carried.
     var counters = FlowCounters()
     var beganAt = Instant(nanoseconds: 0)
-    var toldOversizeAt: Instant?
+    @CompactInstant var toldOversizeAt: Instant? = nil
     /// Client: the local sender, and the local address that it sends to.
     var sender: Endpoint?
     var localAddress = IPAddress.anyIPv6

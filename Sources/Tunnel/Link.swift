@@ -30,7 +30,7 @@ struct Link<Engine: HandshakeEngine>: ~Copyable, TableElement {
     var peer: Endpoint?
     /// Server: the local address that the peer sends to.
     var localAddress = IPAddress.anyIPv6
-    var establishedAt: Instant?
+    @CompactInstant var establishedAt: Instant? = nil
     /// How often a new handshake has replaced its keys.
     var rekeys: UInt32 = 0
 
@@ -38,12 +38,13 @@ struct Link<Engine: HandshakeEngine>: ~Copyable, TableElement {
     var failures: Int32 = 0
     var attempts: Int32 = 0
     /// Client: when the next attempt begins.
-    var retryAt: Instant?
-    /// Server: the hello that the running handshake answers, be it a first one or one beside the association.
-    var hello: AuthenticationTag?
+    @CompactInstant var retryAt: Instant? = nil
+    /// Server: the hello that the last handshake answers, be it a first one or one beside the association: the beginning of its
+    /// tag, which is enough to tell it from another. 0 for none.
+    var hello: UInt64 = 0
 
     /// The deadline that it is armed for.
-    var armed: Instant?
+    @CompactInstant var armed: Instant? = nil
     /// Whether it is on the list of those that need attention.
     var isListed = false
 

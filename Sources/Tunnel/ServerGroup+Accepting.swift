@@ -32,7 +32,7 @@ extension ServerGroup where Output: ~Copyable {
                 core.members[0].counters.dropRecord(reason)
             }
         case .proceed(let hello):
-            if let known, core.links[known].hello == hello {
+            if let known, core.links[known].hello == hello.words[0] {
                 // The same hello once more: our flight was lost, or is on its way.
                 receive(&datagram, at: known, to: local, now: now)
             } else {
@@ -72,7 +72,7 @@ extension ServerGroup where Output: ~Copyable {
         let link = known ?? addLink(to: source, now: now)
         // Its answers leave from where the hello came to.
         core.links[link].localAddress = local
-        core.links[link].hello = hello
+        core.links[link].hello = hello.words[0]
         if known != nil, isHandshaking(link) { core.members[0].counters.failedHandshakes += 1 }
         if core.links[link].establishedAt == nil {
             core.endKeys(.current, of: link)
@@ -271,7 +271,7 @@ extension ServerGroup where Output: ~Copyable {
         }
         if generation == .next {
             endSuccessor(of: link)
-            core.links[link].hello = nil
+            core.links[link].hello = 0
         } else if core.links[link].keys.hasNext {
             // A client that closes before its next handshake is done goes on with that one.
             goOnHandshaking(link, now: now)
