@@ -9,25 +9,22 @@ public struct ReplayWindow: Sendable {
 
     private static let blockCount: UInt64 = 17
     private var blocks = [17 of UInt64](repeating: 0)
+    /// Number 0 counts as received once its bit is set.
     private var newest: UInt64 = 0
-    private var isEmpty = true
 
     /// A window that has received nothing.
     public init() {}
 
     /// Whether a record with this number may be new. Says nothing about its authenticity, so the window does not move.
     public func admits(_ sequence: UInt64) -> Bool {
-        if isEmpty || sequence > newest { return true }
+        if sequence > newest { return true }
         guard newest - sequence < ReplayWindow.size else { return false }
         return blocks[ReplayWindow.block(sequence)] & ReplayWindow.bit(sequence) == 0
     }
 
     /// Remembers the number of a record that has proven authentic.
     public mutating func insert(_ sequence: UInt64) {
-        if isEmpty {
-            isEmpty = false
-            newest = sequence
-        } else if sequence > newest {
+        if sequence > newest {
             // Blocks between the old and the new newest are stale; at most every one of them.
             let ahead = min(sequence >> 6 - newest >> 6, ReplayWindow.blockCount)
             var step: UInt64 = 1

@@ -58,6 +58,17 @@ struct AgeQueue: Hashable {
     /// How many queues a group of so many tunnels has.
     static func count(members: Int) -> Int { 3 + 2 * members }
 
+    init(number: Int) { self.number = number }
+
+    /// The queue whose timer has this id, which is no link's.
+    init?(timer id: PlaceID) {
+        guard id.index < 0 else { return nil }
+        number = -1 - Int(id.index)
+    }
+
+    /// What stands for the queue among the ids of links whose timers are armed.
+    var timer: PlaceID { PlaceID(index: Int32(-1 - number), generation: 0) }
+
     /// Whose flows stand in it; nil for links.
     var member: Int? { number < 3 ? nil : (number - 3) / 2 }
 }

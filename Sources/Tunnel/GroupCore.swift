@@ -60,13 +60,6 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
         case server
     }
 
-    /// Whose time has come.
-    enum Timer {
-        case link(PlaceID)
-        /// The idle timeout of a queue's oldest.
-        case idle(AgeQueue)
-    }
-
     let side: Side
     let path: PathSettings
     var members: [MemberState]
@@ -76,7 +69,8 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
     var notices: [TunnelNotice] = []
     var pings = PingAnswers()
 
-    private var timers = DeadlineQueue<Timer>()
+    /// Of links, by their ids; and of queues of ages, for the idle timeout of the oldest in them.
+    private var timers = DeadlineQueue<PlaceID>()
     /// By a queue's number: when its timer is armed for.
     private var armedQueues: [Instant?]
     private var dueQueues: [AgeQueue] = []
@@ -145,14 +139,12 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
 
     /// Does what is due for associations, and notes which links and queues of ages have to be looked at.
     mutating func handleTimers(now: Instant) {
-        while let (timer, deadline) = timers.popDue(now) {
-            switch timer {
-            case .idle(let queue):
+        while let (id, deadline) = timers.popDue(now) {
+            if let queue = AgeQueue(timer: id) {
                 guard armedQueues[queue.number] == deadline else { continue }
                 armedQueues[queue.number] = nil
                 dueQueues.append(queue)
-            case .link(let id):
-                guard let link = links.place(of: id), links[link].armed == deadline else { continue }
+            } else if let link = links.place(of: id), links[link].armed == deadline {
                 links[link].armed = nil
                 handleTimer(of: link, id, now: now)
             }
@@ -162,7 +154,7 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
     private mutating func handleTimer(of link: Int32, _ id: PlaceID, now: Instant) {
         // Most have been put off since, by what the peer has sent.
         if let due = links[link].deadline, now < due {
-            timers.arm(.link(id), at: due, armed: &links[link].armed)
+            timers.arm(id, at: due, armed: &links[link].armed)
             return
         }
         links[link].keys.handleTimeout(now: now)
@@ -195,7 +187,7 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
 
     /// Has the timer of a queue of ages come up at `deadline`.
     mutating func arm(_ queue: AgeQueue, at deadline: Instant) {
-        timers.arm(.idle(queue), at: deadline, armed: &armedQueues[queue.number])
+        timers.arm(queue.timer, at: deadline, armed: &armedQueues[queue.number])
     }
 
     // MARK: The driver for links
@@ -224,7 +216,7 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
             attention.removeLast()
             links[link].isListed = false
             if let deadline = links[link].deadline {
-                timers.arm(.link(id), at: deadline, armed: &links[link].armed)
+                timers.arm(id, at: deadline, armed: &links[link].armed)
             }
         }
         return nil

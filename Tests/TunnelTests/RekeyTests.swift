@@ -23,14 +23,16 @@ private final class Subject {
         }
     }
 
+    var now = Instant.at(0)
+
     func local(_ bytes: [UInt8]) {
-        group.handleLocal(bytes.bytes, from: sender(1), to: .loopbackIPv4, now: .at(0))
+        group.handleLocal(bytes.bytes, from: sender(1), to: .loopbackIPv4, now: now)
     }
 
     func remote(_ datagram: [UInt8]) {
         guard let flow = output.open.keys.first else { return }
         var datagram = datagram
-        datagram.withMutableBytes { group.handleRemote(&$0, flow: flow, now: .at(0)) }
+        datagram.withMutableBytes { group.handleRemote(&$0, flow: flow, now: now) }
     }
 
     func events() -> [String] { group.takeEvents().map { summary($0.event) } }
@@ -74,5 +76,26 @@ private final class Subject {
         #expect(subject.output.takeSent().first == FakePeer.sealed([3], sequence: 4))
         #expect(subject.engines.count == 3)
         #expect(subject.events() == ["established", "failed mismatch"])
+    }
+
+    @Test func `what the peer sealed with the old keys is read for three seconds after they were replaced`() {
+        let subject = Subject()
+        subject.local([0])
+        subject.remote(FakePeer.handshake(20, sequence: 0))
+        for byte in 1...2 as ClosedRange<UInt8> { subject.local([byte]) }
+        subject.remote(FakePeer.handshake(20, sequence: 1))
+        #expect(subject.events() == ["established", "rekeyed"])
+        subject.remote(FakePeer.sealed([7], sequence: 1))
+        subject.remote(FakePeer.sealed([8], sequence: 1, key: 2))
+        subject.remote(FakePeer.sealed([9], sequence: 2))
+        #expect(subject.output.takeShared().map(\.bytes) == [[7], [8], [9]])
+        // A replay is one under the old keys, too, and what is damaged is counted once.
+        subject.remote(FakePeer.sealed([9], sequence: 2))
+        subject.remote(FakePeer.sealed([9], sequence: 3, key: 9))
+        #expect(subject.output.takeShared().isEmpty && subject.group.counters().drops.total == 2)
+        subject.now = .at(3)
+        subject.remote(FakePeer.sealed([6], sequence: 3))
+        #expect(subject.output.takeShared().isEmpty && subject.group.counters().drops[.notAuthentic] == 3)
+        #expect(subject.group.counters().datagramsIn == 3)
     }
 }
