@@ -109,8 +109,8 @@ struct GroupSockets: DatagramOutput, ~Copyable {
             return
         }
         batch.append(
-            on: ownSockets[Int(owner.index)].socket, token: SendToken(.own(owner), group: number).rawValue, mayFragment: mayFragment,
-            maximum: maximum, write: write)
+            on: ownSockets[Int(owner.index)].socket, token: SendToken(.own(owner), group: number).rawValue,
+            mayFragment: mayFragment, maximum: maximum, write: write)
     }
 
     mutating func sendShared(

@@ -261,8 +261,8 @@ final class Worker {
         case .client:
             let name = PeerName(settings.serverName)
             var group = ClientGroup<OpenSSLHandshake, GroupSockets>(
-                plan.members, policy: settings.settings.reconnect, path: settings.path, sharing: settings.settings.sharing,
-                connect: settings.settings.connect, output: sockets, seed: seed
+                plan.members, policy: settings.settings.reconnect, path: settings.path,
+                sharing: settings.settings.sharing, connect: settings.settings.connect, output: sockets, seed: seed
             ) { datagramSize in
                 logs.whole.engine { () throws(OpenSSLError) in
                     try OpenSSLHandshake(client: source.context, verifying: name, datagramSize: datagramSize)

@@ -26,7 +26,9 @@ public struct PlaceID: Hashable, Sendable {
     static var maximumGeneration: UInt32 { 1 << 22 - 1 }
 
     /// Both parts as one number of ``bitWidth`` bits, for the tokens of pollers and batches.
-    public var rawValue: UInt64 { UInt64(generation & Self.maximumGeneration) << 24 | UInt64(UInt32(bitPattern: index)) }
+    public var rawValue: UInt64 {
+        UInt64(generation & Self.maximumGeneration) << 24 | UInt64(UInt32(bitPattern: index))
+    }
 
     /// Takes an id from the lowest ``bitWidth`` bits of a number.
     public init(rawValue: UInt64) {

@@ -146,7 +146,9 @@ extension ClientGroup where Output: ~Copyable {
         core.members[member].counters.handshakes += 1
         core.members[member].counters.handshakeTimes.add(description.handshakeDuration)
         if generation == .next { return replaceKeys(of: link, description, isShared: isShared, now: now) }
-        core.tell(.established(peer: peer, sender: core.links[link].flow.flatMap { core.flows[$0].sender }, description), link: link)
+        core.tell(
+            .established(peer: peer, sender: core.links[link].flow.flatMap { core.flows[$0].sender }, description),
+            link: link)
         core.links[link].state = .established
         core.links[link].establishedAt = now
         // The address that works is the first to be tried the next time.

@@ -59,8 +59,8 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
     /// most so many bytes, or nil where there is none to be had.
     public init(
         _ members: [GroupMember], policy: ReconnectPolicy, path: PathSettings = PathSettings(),
-        sharing: SharingPolicy = .never, connect: ConnectPolicy = .firstDatagram, output: consuming Output, seed: UInt64,
-        makeEngine: @escaping (_ datagramSize: Int) -> Engine?
+        sharing: SharingPolicy = .never, connect: ConnectPolicy = .firstDatagram, output: consuming Output,
+        seed: UInt64, makeEngine: @escaping (_ datagramSize: Int) -> Engine?
     ) {
         core = GroupCore(members, side: .client, path: path, seed: seed)
         self.policy = policy

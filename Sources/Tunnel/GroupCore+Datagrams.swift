@@ -90,7 +90,8 @@ extension GroupCore {
             }
         } else {
             // Nothing is dropped for an assumption: before the first search has ended there is no limit.
-            guard members[member].settings.oversize == .fragment || links[link].keys.current?.value.isPathKnown != true else {
+            guard members[member].settings.oversize == .fragment || links[link].keys.current?.value.isPathKnown != true
+            else {
                 countDrop(.oversize, flow: flow)
                 if links[link].keys.current?.value.isPathSettled == true {
                     let fate = DatagramFate.dropped(limit: max(limit - headerSize, 0))

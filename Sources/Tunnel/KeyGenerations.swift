@@ -148,8 +148,10 @@ struct KeyGenerations<Engine: HandshakeEngine>: ~Copyable {
             }
         }
         source = following == nil ? .current : .next
-        return (following == nil
-            ? current?.value.next(&datagram, &cursor, now: now) : following?.value.next(&datagram, &cursor, now: now)) ?? .end
+        return
+            (following == nil
+            ? current?.value.next(&datagram, &cursor, now: now) : following?.value.next(&datagram, &cursor, now: now))
+            ?? .end
     }
 
     /// Whether a record is in the clear, or of a handshake.

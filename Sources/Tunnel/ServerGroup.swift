@@ -18,7 +18,8 @@ public import Wire
 
 /// The server side of a group of tunnels on one worker. It has no socket and no clock: its owner brings datagrams and time,
 /// and does what ``DatagramOutput`` and the events say.
-public struct ServerGroup<Engine: HandshakeEngine, Key: MessageAuthentication, Output: DatagramOutput & ~Copyable>: ~Copyable
+public struct ServerGroup<Engine: HandshakeEngine, Key: MessageAuthentication, Output: DatagramOutput & ~Copyable>:
+    ~Copyable
 {
     /// Where its datagrams go.
     public var output: Output
