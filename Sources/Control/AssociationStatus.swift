@@ -144,7 +144,7 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
     public var id: String
     /// The name of its tunnel in the config; the first of `tunnels`.
     public var tunnel: String
-    /// The names of all tunnels whose flows it carries, in the config's order; one in plain mode.
+    /// The names of all tunnels whose flows it carries, in the config's order; one in dedicated mode.
     public var tunnels: [String]
     /// Which end this daemon is.
     public var role: Role
@@ -195,7 +195,7 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
     public var heartbeat: Heartbeat?
     /// How large a packet the path carries. Absent until established.
     public var pathMTU: PathMTU?
-    /// Flows that use it; 1 in plain mode.
+    /// Flows that use it; 1 in dedicated mode.
     public var flows: Int
     /// What names it in records instead of addresses (RFC 9146). Absent where the two ends did not agree on that.
     public var connectionID: ConnectionID?

@@ -35,7 +35,7 @@ public struct FlowStatus: Codable, Sendable, Equatable {
     public var mode: AssociationStatus.Mode
     /// Where in its life it is.
     public var state: State
-    /// Its number on the wire, in shared mode. Absent in plain mode.
+    /// Its number on the wire, in shared mode. Absent in dedicated mode.
     public var flowID: UInt64?
     /// Application datagrams carried.
     public var datagrams = AssociationStatus.Count()

@@ -23,7 +23,7 @@ public struct TunnelStatus: Codable, Sendable, Equatable {
         case auto
         /// Or nothing passes.
         case always
-        /// Plain DTLS only.
+        /// Dedicated mode only.
         case never
     }
 

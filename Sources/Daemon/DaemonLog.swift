@@ -152,11 +152,12 @@ public struct DaemonLog: Sendable {
 
     // MARK: Counts of what was withheld
 
-    /// Rung when ``tellRepeated(now:all:)`` is due sooner than it has answered; nil where the system has no room for it.
+    /// Rung when ``tellRepeated(now:all:)`` is due sooner than it last returned; nil where the system has no room for
+    /// it.
     var alarm: Wakeup? { center.alarm }
 
-    /// Tells how often lines were withheld that are due, or, with `all`, that were withheld at all; answers when the next
-    /// are due, nil while none are withheld.
+    /// Tells how often lines were withheld whose time to be told has come or, with `all`, lines that were withheld at
+    /// all; returns when the next are due, nil while none are withheld.
     func tellRepeated(now: Instant, all: Bool = false) -> Instant? {
         let (due, deadline) = center.throttle.withLock { throttle in
             let due = throttle.takeDue(now: now, all: all)

@@ -121,8 +121,8 @@ extension GroupPlan {
         return GroupPlan(tunnels: tunnels.sorted { places[$0.name] ?? 0 < places[$1.name] ?? 0 })
     }
 
-    /// The tunnel that clients in plain mode get who name none, where there may be such clients and it makes a difference:
-    /// the one way in which the order of tunnels matters.
+    /// The tunnel that clients in dedicated mode get if they name none, where there may be such clients and it makes a
+    /// difference. It is the only way in which the order of tunnels matters.
     fileprivate var plainFirst: String? {
         role == .server && first.settings.sharing != .always && tunnels.count > 1 ? first.name : nil
     }

@@ -22,7 +22,7 @@ struct TunnelPlan: Sendable {
             oversize: settings.oversize, serverName: settings.role == .server ? requestedName : nil)
     }
 
-    /// Server: the name by which a client in plain mode asks for the tunnel.
+    /// Server: the name by which a client in dedicated mode asks for the tunnel.
     private var requestedName: String? {
         guard case .name(let name) = settings.serverName else { return nil }
         return name.lowercased()

@@ -26,7 +26,7 @@ struct UnixAddress: Sendable {
             socket(AF_UNIX, CInt(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0), "socket")
     }
 
-    /// Sends one datagram; answers 0 or an errno value.
+    /// Sends one datagram; returns 0 or an errno value.
     func send(_ bytes: [UInt8], from socket: borrowing OwnedDescriptor) -> CInt {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)

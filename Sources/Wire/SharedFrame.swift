@@ -155,8 +155,8 @@ extension SharedFrame.Fragment {
 
 // MARK: - Writing
 
-/// Each writer writes what stands in front of the payload at the start of `buffer` and answers its length, which the
-/// function beside it tells beforehand. It answers 0, and the buffer holds nothing of use, where that does not fit, the
+/// Each writer writes what stands in front of the payload at the start of `buffer` and returns its length, which the
+/// function beside it tells beforehand. It returns 0, and the buffer holds nothing of use, where that does not fit, the
 /// flow id is 0, or a number is above ``VariableLengthInteger/maximum``.
 extension SharedFrame {
     /// Bytes in front of a datagram.

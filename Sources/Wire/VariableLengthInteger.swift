@@ -41,7 +41,7 @@ extension RawSpan {
 }
 
 extension MutableRawSpan {
-    /// Writes `number` in its shortest form at `offset`, which moves behind it. Answers false, and writes nothing,
+    /// Writes `number` in its shortest form at `offset`, which moves behind it. Returns false, and writes nothing,
     /// where it would cross the end or `number` is above the maximum.
     @inlinable
     public mutating func write(variableLengthInteger number: UInt64, at offset: inout Int) -> Bool {
