@@ -32,7 +32,7 @@ struct TunnelPlan: Sendable {
 
     var path: PathSettings { PathSettings(heartbeat: settings.heartbeat, pathMTU: settings.mtu) }
 
-    /// The name or address that the server's certificate has to be for; an IPv6 address stands without brackets.
+    /// The name or address that the server's certificate has to be for; an IPv6 address without brackets.
     var serverName: String {
         switch settings.serverName ?? settings.forward.value.host {
         case .address(let address): "\(address)"

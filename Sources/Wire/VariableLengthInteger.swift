@@ -1,7 +1,7 @@
 // QUIC's variable-length integers (RFC 9000 §16): the two high bits of the first byte say whether the number takes
 // 1, 2, 4 or 8 bytes; the rest of them is the number in network order. A reader takes any length, a writer the shortest.
 
-/// What there is to know of variable-length integers before writing one.
+/// What has to be known about variable-length integers before writing one.
 public enum VariableLengthInteger {
     /// The largest number that can be written, 2^62 − 1.
     public static var maximum: UInt64 {
