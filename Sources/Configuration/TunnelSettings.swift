@@ -1,4 +1,4 @@
-// A `[[tunnel]]` section as checked values. What the keys mean and where they apply stands in config/culvert.toml.
+// A `[[tunnel]]` section as checked values. What the keys mean, and where they apply, is in config/culvert.toml.
 
 public import Settings
 public import Wire

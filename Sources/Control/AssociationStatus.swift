@@ -21,7 +21,7 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
         case shared
     }
 
-    /// Where in its life an association is.
+    /// What state an association is in.
     public enum State: String, Codable, Sendable {
         /// The peer's name is being resolved; datagrams wait in a bounded queue.
         case resolving
@@ -49,7 +49,7 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
         }
     }
 
-    /// What heartbeats (RFC 6520) say of the peer.
+    /// What heartbeats (RFC 6520) say about the peer.
     public struct Heartbeat: Codable, Sendable, Equatable {
         /// Round-trip times in milliseconds.
         public struct RoundTrip: Codable, Sendable, Equatable {
@@ -140,7 +140,7 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
         }
     }
 
-    /// Names the association as long as it lives; not reused while the daemon runs.
+    /// Names the association for as long as it lives; not reused while the daemon runs.
     public var id: String
     /// The name of its tunnel in the config; the first of `tunnels`.
     public var tunnel: String
@@ -150,7 +150,7 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
     public var role: Role
     /// How datagrams travel.
     public var mode: Mode
-    /// Where in its life it is.
+    /// What state it is in.
     public var state: State
     /// The peer's address and port: `192.0.2.7:6514`, `[2001:db8::7]:6514`.
     public var peerAddress: String
@@ -181,9 +181,9 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
     public var bytes: Count
     /// Datagrams that were to be sent to the peer: those carried, and those dropped instead.
     public var offered: UInt64
-    /// Records that came from the peer; what is none counts as one.
+    /// Records that came from the peer; what is not a record counts as one.
     public var records: UInt64
-    /// Those that carried no data but the protocol itself.
+    /// Those that carried no data, only the protocol itself.
     public var controlRecords: UInt64
     /// Datagrams of either direction that were dropped, by reason; reasons with a count of zero are left out.
     public var dropped: [String: UInt64]
@@ -191,7 +191,7 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
     public var replayed: UInt64
     /// Records whose authentication failed.
     public var authenticationFailures: UInt64
-    /// What heartbeats say of the peer. Absent until established.
+    /// What heartbeats say about the peer. Absent until established.
     public var heartbeat: Heartbeat?
     /// How large a packet the path carries. Absent until established.
     public var pathMTU: PathMTU?

@@ -7,7 +7,7 @@ internal import Glibc
 struct UnixAddress: Sendable {
     private let name: [UInt8]
 
-    /// Takes a path, or a name in the abstract namespace after `@`; nil for anything else and for what is too long.
+    /// Takes a path, or `@` and a name in the abstract namespace; nil for anything else and for what is too long.
     init?(_ path: String) {
         var name = Array(path.utf8)
         let capacity = MemoryLayout.size(ofValue: sockaddr_un().sun_path)

@@ -48,7 +48,7 @@ final class Crowd: Sendable {
         wakeup.signal()
     }
 
-    /// Associations that have come about, and those of them that have ended.
+    /// Associations that were established, and those of them that have ended.
     var counts: (established: Int, ended: Int) {
         (shared.established.load(ordering: .acquiring), shared.ended.load(ordering: .acquiring))
     }
