@@ -118,7 +118,9 @@ private final class Peers {
             guard now - looked >= Self.patience else { continue }
             looked = now
             for number in handshaking {
-                guard let peer = all[number], let deadline = peer.association.deadline, deadline <= instant else { continue }
+                guard let peer = all[number], let deadline = peer.association.deadline, deadline <= instant else {
+                    continue
+                }
                 peer.association.handleTimeout(now: instant)
                 serve(peer, number)
             }
