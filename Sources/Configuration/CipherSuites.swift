@@ -14,7 +14,8 @@ public enum CipherSuites {
         "ECDHE-PSK-CHACHA20-POLY1305",
     ]
 
-    /// What is used only when `ciphers` names it: who learns the pre-shared key can read all that was recorded.
+    /// What is used only when `ciphers` names it: whoever learns the pre-shared key can decrypt everything that was
+    /// recorded.
     public static let onlyWhenNamed = [
         "PSK-AES128-GCM-SHA256",
         "PSK-AES256-GCM-SHA384",

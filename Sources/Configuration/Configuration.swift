@@ -43,8 +43,8 @@ public struct Configuration: Equatable, Sendable {
         return (isGood ? configuration : nil, diagnostics)
     }
 
-    /// The same, with what could be understood where there are errors; with `isPartial`, more files belong to the
-    /// configuration but could not be read.
+    /// The same, and with errors the result holds what could be understood. `isPartial` says that there are more files,
+    /// which could not be read.
     static func read(
         sources: [ConfigurationSource], isPartial: Bool
     ) -> (configuration: Configuration, isGood: Bool, diagnostics: [Diagnostic]) {

@@ -10,7 +10,8 @@ public enum ConfigurationLoader {
         return (isGood ? configuration : nil, diagnostics)
     }
 
-    /// The same; what could be understood of a configuration with errors is there too, for whoever looks for more of them.
+    /// The same, but a configuration with errors is returned as far as it could be understood, for whoever looks for
+    /// more errors.
     public static func read(
         path: String
     ) -> (configuration: Configuration, isGood: Bool, diagnostics: [Diagnostic]) {

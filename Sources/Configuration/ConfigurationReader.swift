@@ -7,7 +7,7 @@ struct ConfigurationReader {
     private var sections = NamedSections()
     private var members: [TOMLNode.Member] = []
 
-    /// Parses all sources. Of a file with a syntax error, the lines before it are still read.
+    /// Parses all sources. In a file with a syntax error, the lines before the error are still read.
     init(_ sources: [ConfigurationSource], log: DiagnosticLog) {
         self.log = log
         firstFile = sources.first?.name ?? "configuration"
@@ -70,7 +70,7 @@ extension ConfigurationReader {
         }
     }
 
-    /// The members that stand in the lines before the error, if these are a TOML text by themselves.
+    /// The members in the lines before the error, if these lines are a TOML text by themselves.
     private func linesBefore(_ error: TOMLSyntaxError, in source: ConfigurationSource) -> [TOMLNode.Member] {
         guard error.location.line > 1 else { return [] }
         let lines = source.bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)

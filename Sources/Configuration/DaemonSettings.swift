@@ -41,7 +41,7 @@ extension DaemonSettings {
     /// The longest path of a Unix socket in bytes: sockaddr_un has 108, one of them for the end.
     private static let maximumSocketPathLength = 106
 
-    /// Reads the section; what is wrong is logged and keeps its default.
+    /// Reads the section; what is wrong is reported and keeps its default.
     init(_ table: TableReader) {
         self.init()
         KeyTable.daemon.read(from: table, into: &self)

@@ -1,4 +1,4 @@
-// What is wrong with a configuration, in the form that compilers use, so that editors can jump to it.
+// What is wrong with a configuration, in the form that compilers use, so that editors can jump to the place.
 
 /// One mistake or doubt, with its place.
 public struct Diagnostic: Hashable, Sendable {

@@ -1,6 +1,6 @@
 // The configuration that is in force, defaults included, in the order and the words of a file. Secrets never stand in a
-// configuration: it names the files that hold them. The same description is printed as TOML, which reads back to the same settings,
-// and as JSON, and tells what a reload changes.
+// configuration: it names the files that hold them. It is printed as TOML, which reads back to the same settings, or as
+// JSON, and two of them show what a reload changes.
 
 /// A configuration as sections of keys and values.
 public struct EffectiveConfiguration: Equatable, Sendable {
@@ -40,7 +40,7 @@ public struct EffectiveConfiguration: Equatable, Sendable {
             return values
         }
 
-        /// Names every file as seen from anywhere; only entries hold names of files.
+        /// Makes the name of every file absolute; only entries hold names of files.
         fileprivate mutating func makeAbsolute(_ directory: String) {
             for index in entries.indices {
                 guard case .path(let path) = entries[index].value, !path.hasPrefix("/") else { continue }
@@ -99,14 +99,14 @@ extension TunnelSettings {
         KeyTable.tunnel.filter { $0.owner == nil || $0.owner?.role == role }.table(of: self)
     }
 
-    /// The keys that a reload changes while the tunnel goes on, those of tables in it as `table.key`.
+    /// The keys that a reload changes while the tunnel goes on; those in its tables as `table.key`.
     public static let liveKeys = KeyTable.tunnel.liveNames()
 }
 
 // MARK: - To text
 
 extension EffectiveConfiguration {
-    /// The file that says it all.
+    /// The whole configuration as one file.
     public var toml: String {
         var lines: [String] = []
         func write(_ heading: String, _ table: Table) {

@@ -36,7 +36,7 @@ extension IdentitySettings {
         if case .preSharedKey(let identity, let file) = credential { (identity, file) } else { nil }
     }
 
-    /// Reads the section; nil when it is no complete identity, which is logged.
+    /// Reads the section; nil if it is not a complete identity, which is reported.
     init?(name: String, _ table: TableReader) {
         let certificate = table.path("certificate")
         let privateKey = table.path("private_key")

@@ -1,13 +1,14 @@
-// The table of keys: what may stand in a file, section by section, in the order in which it is told. It is all that the reader,
-// the hints about unknown keys, the effective configuration, a reload and the groups know of keys. A new key is a field with its
-// default in the settings, a row here, and a line in config/culvert.toml, which a test compares with this table.
+// The table of keys: what a file may hold, section by section, in the order of the effective configuration. Everything
+// that the reader, the hints about unknown keys, the effective configuration, a reload and the groups know about keys
+// is here. A new key is a field with its default in the settings, a row here, and a line in config/culvert.toml, which
+// a test compares with this table.
 
 import Settings
 import Wire
 
 /// Every key of every section.
 enum KeyTable {
-    /// `[daemon]`; what is not live takes a restart.
+    /// `[daemon]`; a key that is not live needs a restart.
     static let daemon: [SettingKey<DaemonSettings>] = [
         .integer("workers", \.workers, in: 0...1024),
         SettingKey("control_socket", \.controlSocket, read: DaemonSettings.controlSocket) { .path($0.value) },
@@ -39,7 +40,7 @@ enum KeyTable {
         .file("psk_file", optional: \.preSharedKeys),
     ]
 
-    /// `[[tunnel]]`; what is not live has a tunnel's group begun anew.
+    /// `[[tunnel]]`; a change of a key that is not live begins the tunnel's group anew.
     static let tunnel: [SettingKey<TunnelSettings>] = [
         SettingKey("name") { .string($0.name) },
         SettingKey("listen") { .string("\($0.role == .client ? "udp" : "dtls")://\($0.listen.value)") },

@@ -1,5 +1,5 @@
-// One line of `allow_peers` as text. Parser and printer stand side by side; the matching belongs to the tunnel, which
-// knows what a peer has proven.
+// One line of `allow_peers` as text. Parser and printer are side by side; matching is in `Tunnel`, which knows what a
+// peer has proven.
 
 public import Settings
 import Wire

@@ -1,14 +1,14 @@
-// A row of the table of keys: all that is to be known of a key of the file, so that what is done with keys is written once
-// for all of them. The rows themselves stand in KeyTable.
+// A row of the table of keys: everything there is to know about a key of the file, so that what is done with keys is
+// written once for all of them. The rows themselves are in KeyTable.
 
-/// One key of a section, and what it is in the settings that the section is read into.
+/// One key of a section, and where its value is in the settings that the section is read into.
 struct SettingKey<Settings>: Sendable {
     typealias Path<Value> = WritableKeyPath<Settings, Value> & Sendable
 
     /// What the key holds.
     enum Content: Sendable {
-        /// A value: how it is read from a table, which says nothing of it where it is absent or was reported, and how it is
-        /// told; nil where there is nothing to tell.
+        /// A value: how it is read from a table, leaving the default if it is absent or was reported as wrong; and how
+        /// it is shown, nil if there is nothing to show.
         case value(
             read: @Sendable (TableReader, _ key: String, inout Settings) -> Void,
             tell: @Sendable (Settings) -> EffectiveConfiguration.Value?)
@@ -20,35 +20,35 @@ struct SettingKey<Settings>: Sendable {
     let name: String
     /// What it holds.
     let content: Content
-    /// The only role that it is for, and why; nil where it is for both.
+    /// The only role that it is for, and why; nil if it is for both.
     private(set) var owner: (role: TunnelSettings.Role, reason: String)?
-    /// Whether a reload changes it without beginning anew what it concerns.
+    /// Whether a reload changes it in place, without beginning anew what it concerns.
     private(set) var isLive = false
-    /// The roles in which it concerns associations: tunnels that share these have to agree in it.
+    /// The roles in which it concerns associations: there, tunnels that share associations have to agree on it.
     private(set) var agreeing: Set<TunnelSettings.Role> = []
 }
 
 // MARK: - What else there is to a key
 
 extension SettingKey {
-    /// The key as one for a single role.
+    /// The same key, for a single role.
     func only(_ role: TunnelSettings.Role, because reason: String) -> Self {
         var key = self
         key.owner = (role, reason)
         return key
     }
 
-    /// The key as one that a reload changes in place.
+    /// The same key, changed in place by a reload.
     var live: Self {
         var key = self
         key.isLive = true
         return key
     }
 
-    /// The key as one in which tunnels that share associations agree.
+    /// The same key, on which tunnels that share associations have to agree.
     var agreed: Self { agreed(in: .client, .server) }
 
-    /// The same in some roles only.
+    /// The same, in some roles only.
     func agreed(in roles: TunnelSettings.Role...) -> Self {
         var key = self
         key.agreeing = Set(roles)
@@ -64,7 +64,7 @@ extension SettingKey {
         self.init(name: name, content: .value(read: { _, _, _ in }, tell: tell))
     }
 
-    /// A value of a kind of its own.
+    /// A value that is read and shown by the given functions.
     init<Value>(
         _ name: String, _ path: any Path<Value>, read: @escaping @Sendable (TableReader, _ key: String) -> Value?,
         tell: @escaping @Sendable (Value) -> EffectiveConfiguration.Value?
@@ -117,7 +117,7 @@ extension SettingKey {
         Self(name, optional: path, read: { $0.path($1) }, tell: { .path($0.value) })
     }
 
-    /// An array of texts, empty by default. `parse` reports a text that is no element, and returns nil for it.
+    /// An array of texts, empty by default. `parse` reports a text that cannot be an element, and returns nil for it.
     static func list<Element>(
         _ name: String, _ path: any Path<[Element]>,
         parse: @escaping @Sendable (Located<String>, DiagnosticLog) -> Element?,
@@ -138,7 +138,7 @@ extension SettingKey {
 // MARK: - What is done with keys
 
 extension Array {
-    /// Reads what a table gives of these keys.
+    /// Reads these keys from a table.
     func read<Settings>(from table: TableReader, into settings: inout Settings) where Element == SettingKey<Settings> {
         for key in self {
             switch key.content {
@@ -149,7 +149,7 @@ extension Array {
         }
     }
 
-    /// What the settings say in these keys.
+    /// The values of these keys in the settings.
     func table<Settings>(of settings: Settings) -> EffectiveConfiguration.Table
     where Element == SettingKey<Settings> {
         var table = EffectiveConfiguration.Table()
@@ -162,7 +162,7 @@ extension Array {
         return table
     }
 
-    /// The names of those that a reload changes in place, those in tables as `table.key`.
+    /// The names of the keys that a reload changes in place; those in tables as `table.key`.
     func liveNames<Settings>() -> Set<String> where Element == SettingKey<Settings> {
         var names: Set<String> = []
         for key in self {

@@ -2,8 +2,8 @@
 
 /// Suggests a known word for an unknown one.
 enum SpellingSuggestion {
-    /// The candidate nearest to `word` by edit distance, at most two edits away and fewer than half of its letters; the
-    /// first of equals.
+    /// The candidate nearest to `word` by edit distance, at most two edits away, and fewer than half as many as the
+    /// word has letters; the first of equals.
     static func nearest(to word: String, among candidates: some Sequence<String>) -> String? {
         let letters = Array(word.lowercased().utf8)
         var best: (word: String, distance: Int)?

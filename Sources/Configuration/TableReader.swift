@@ -33,7 +33,7 @@ struct TableReader {
         }
     }
 
-    /// Whether the key is given, be its value good or not.
+    /// Whether the key is given, with a good value or not.
     func has(_ key: String) -> Bool { members[key] != nil }
 
     /// Where the key stands; the table's own place when it is absent.
@@ -132,7 +132,7 @@ struct TableReader {
     /// What messages call a table inside this one.
     func title(ofTable key: String) -> String { "\(key) of \(title)" }
 
-    /// What is given for a key of a table inside this one, be it good or not.
+    /// What is given for a key of a table inside this one, good or not.
     func member(_ key: String, ofTable table: String) -> TOMLNode.Member? {
         guard case .table(let inner)? = members[table]?.value.content else { return nil }
         return inner.first { $0.key == key }

@@ -1,4 +1,4 @@
-// The two ends of a tunnel as the configuration writes them: scheme, host and port. Parser and printer stand side by
+// The two ends of a tunnel as the configuration writes them: scheme, host and port. Parser and printer are side by
 // side. The parser's errors are written for the person who made the mistake.
 
 public import Wire

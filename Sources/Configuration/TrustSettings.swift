@@ -38,7 +38,7 @@ public struct TrustSettings: Equatable, Sendable {
 }
 
 extension TrustSettings {
-    /// Reads the section; nil when it trusts nothing, which is logged.
+    /// Reads the section; nil if it trusts nothing, which is reported.
     init?(name: String, _ table: TableReader) {
         self.init(name: name)
         KeyTable.trust.read(from: table, into: &self)

@@ -25,7 +25,7 @@ extension Configuration {
     }
 }
 
-/// What tunnels have in common that are of one group.
+/// What the tunnels of one group have in common.
 private enum GroupBond: Hashable {
     case client(TransportAddress, [String: EffectiveConfiguration.Value])
     case server(Endpoint)

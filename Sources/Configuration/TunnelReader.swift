@@ -59,13 +59,13 @@ struct TunnelReader {
             forward: forward, role: role)
     }
 
-    /// Reads all the rest; nil when something that every tunnel needs is missing or wrong, which has been logged.
+    /// Reads all the rest; nil if something that every tunnel needs is missing or wrong, which has been reported.
     func settings() -> TunnelSettings? {
         checkRoleOfKeys()
         let identity = identity()
         let trust = trust()
         let outline = outline
-        // A tunnel that cannot be used is read to its end as well, so that all its mistakes come out in one go. What
+        // A tunnel that cannot be used is read to its end as well, so that all its mistakes are reported at once. What
         // stands in for its missing parts does not leave this function.
         var settings = TunnelSettings(
             name: name ?? Located("", at: table.location), role: role ?? .client,
@@ -180,8 +180,8 @@ extension TunnelReader {
         reference("trust", sections.trusts, broken: sections.brokenTrusts)
     }
 
-    /// The section that `key` names, `default` when it names none. It is broken when it exists but was not readable, so
-    /// that its absence must not be reported a second time.
+    /// The section that `key` names, `default` when it names none. It is broken if it exists but could not be read; its
+    /// absence must not be reported a second time then.
     private func reference<Named>(
         _ key: String, _ known: [String: Named], broken: Set<String>
     ) -> (settings: Named?, isBroken: Bool) {

@@ -1,4 +1,4 @@
-// A `[[tunnel]]` section as checked values. What the keys mean and where they apply stands in config/culvert.toml.
+// A `[[tunnel]]` section as checked values. What the keys mean, and where they apply, is in config/culvert.toml.
 
 public import Settings
 public import Wire
@@ -26,7 +26,8 @@ public struct TunnelSettings: Equatable, Sendable {
     /// Whom this end believes; nil for a client whose pre-shared key says it all, and for a server that asks nobody.
     public var trust: TrustSettings?
     /// Client: what the server's certificate must say, and the SNI when it is a name. By default the host of `forward`.
-    /// Server: the name by which a client without shared mode asks for this tunnel among those on its address; nil for none.
+    /// Server: the name by which a client in dedicated mode asks for this tunnel among those on its address; nil for
+    /// none.
     public var serverName: TransportAddress.Host?
     /// Whether flows share an association.
     public var sharing = SharingPolicy.auto

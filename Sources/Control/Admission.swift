@@ -1,7 +1,8 @@
-// Who may do what. On the control socket everybody who can open it may read; changes are for root, for the daemon's own user
-// and for members of its own group, by the credentials that the kernel keeps for the peer (unix(7)), which no client can
-// forge. Over TCP nobody can be told from anybody, so nothing may be changed there, and a page of another site in a user's
-// browser must not read: a name that it lets resolve to this address (DNS rebinding) is not a name that requests may be for.
+// Who may do what. On the control socket everybody who can open it may read; changes are for root, for the daemon's own
+// user and for members of its own group, by the credentials that the kernel keeps for the peer (unix(7)), which no
+// client can forge. Over TCP clients cannot be told apart, so nothing may be changed there. A page of another site in a
+// user's browser must not read either: a name that the site makes resolve to this address (DNS rebinding) is not one
+// that requests may name.
 
 internal import Glibc
 internal import NIOCore
@@ -42,7 +43,7 @@ enum Admission: Sendable {
         }
     }
 
-    /// What a peer is told that may not change things.
+    /// What a peer that may not change things is told.
     static let forbidden = Problem(
         status: 403, title: "Forbidden",
         detail: "Only root, the daemon's own user and members of its group may change things; try sudo.")

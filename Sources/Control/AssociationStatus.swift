@@ -21,7 +21,7 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
         case shared
     }
 
-    /// Where in its life an association is.
+    /// What state an association is in.
     public enum State: String, Codable, Sendable {
         /// The peer's name is being resolved; datagrams wait in a bounded queue.
         case resolving
@@ -49,7 +49,7 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
         }
     }
 
-    /// What heartbeats (RFC 6520) say of the peer.
+    /// What heartbeats (RFC 6520) say about the peer.
     public struct Heartbeat: Codable, Sendable, Equatable {
         /// Round-trip times in milliseconds.
         public struct RoundTrip: Codable, Sendable, Equatable {
@@ -140,17 +140,17 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
         }
     }
 
-    /// Names the association as long as it lives; not reused while the daemon runs.
+    /// Names the association for as long as it lives; not reused while the daemon runs.
     public var id: String
     /// The name of its tunnel in the config; the first of `tunnels`.
     public var tunnel: String
-    /// The names of all tunnels whose flows it carries, in the config's order; one in plain mode.
+    /// The names of all tunnels whose flows it carries, in the config's order; one in dedicated mode.
     public var tunnels: [String]
     /// Which end this daemon is.
     public var role: Role
     /// How datagrams travel.
     public var mode: Mode
-    /// Where in its life it is.
+    /// What state it is in.
     public var state: State
     /// The peer's address and port: `192.0.2.7:6514`, `[2001:db8::7]:6514`.
     public var peerAddress: String
@@ -181,9 +181,9 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
     public var bytes: Count
     /// Datagrams that were to be sent to the peer: those carried, and those dropped instead.
     public var offered: UInt64
-    /// Records that came from the peer; what is none counts as one.
+    /// Records that came from the peer; what is not a record counts as one.
     public var records: UInt64
-    /// Those that carried no data but the protocol itself.
+    /// Those that carried no data, only the protocol itself.
     public var controlRecords: UInt64
     /// Datagrams of either direction that were dropped, by reason; reasons with a count of zero are left out.
     public var dropped: [String: UInt64]
@@ -191,11 +191,11 @@ public struct AssociationStatus: Codable, Sendable, Equatable {
     public var replayed: UInt64
     /// Records whose authentication failed.
     public var authenticationFailures: UInt64
-    /// What heartbeats say of the peer. Absent until established.
+    /// What heartbeats say about the peer. Absent until established.
     public var heartbeat: Heartbeat?
     /// How large a packet the path carries. Absent until established.
     public var pathMTU: PathMTU?
-    /// Flows that use it; 1 in plain mode.
+    /// Flows that use it; 1 in dedicated mode.
     public var flows: Int
     /// What names it in records instead of addresses (RFC 9146). Absent where the two ends did not agree on that.
     public var connectionID: ConnectionID?

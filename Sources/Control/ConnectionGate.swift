@@ -1,6 +1,7 @@
-// Bounds how many clients are connected at a time: while the house is full, nothing is accepted and newcomers wait in the
-// socket's backlog. They also wait while the system has no file descriptor for them: asking again at once would find them
-// there again, and never end. When the listening channel closes, it closes every connection. Runs on the event loop only.
+// Bounds how many clients are connected at a time: while there are as many as there may be, nothing is accepted and
+// newcomers wait in the socket's backlog. They also wait while the system has no file descriptor for them: trying again
+// at once would fail again, and never end. When the listening channel closes, it closes every connection. Runs on the
+// event loop only.
 
 internal import NIOCore
 

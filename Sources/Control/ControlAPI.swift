@@ -1,5 +1,5 @@
 // The routes of the control API (docs/openapi.json describes them). It maps paths to what a source knows and does, and
-// shapes the answers; it holds no state of its own.
+// shapes the answers; it has no state.
 
 internal import FoundationEssentials
 
@@ -123,7 +123,7 @@ struct ControlAPI: Sendable {
 
     private static let pageParameters: Set<String> = ["tunnel", "after", "limit"]
 
-    /// Reads which page is wanted, asks for it and answers with it.
+    /// Reads which page is wanted, asks for it, and answers with it.
     private static func page<Element: Encodable & Sendable>(
         _ request: ControlRequest, _ reply: ControlReply,
         ask: (PageQuery, @escaping @Sendable (Page<Element>) -> Void) -> Void
@@ -185,7 +185,7 @@ struct ControlAPI: Sendable {
 }
 
 extension PageQuery {
-    /// The tunnels on the page, which keep the config's order and begin after the one named.
+    /// The tunnels on the page, in the config's order, beginning after the one named.
     fileprivate func page(of tunnels: [TunnelStatus]) -> Page<TunnelStatus> {
         let rest = after.map { after in tunnels.drop { $0.name != after }.dropFirst() } ?? tunnels[...]
         let items = Array(rest.prefix(limit))
@@ -194,8 +194,8 @@ extension PageQuery {
 }
 
 extension LogLevelSetting {
-    /// Reads what a client has sent. A member that has no meaning is a mistake: with a mistyped `tunnel` the whole daemon would
-    /// be set.
+    /// Reads what a client has sent. An unknown member is an error: with `tunnel` mistyped, the level of the whole
+    /// daemon would be set.
     fileprivate init(json: [UInt8]) throws(Problem) {
         guard let members = try? JSONDecoder.control.decode([String: String].self, from: Data(json)) else {
             throw .badRequest("The content must be a JSON object of strings, such as {\"level\": \"debug\"}.")

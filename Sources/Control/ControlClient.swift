@@ -11,14 +11,14 @@ internal import NIOPosix
 public struct ControlClient: Sendable {
     /// The socket's path.
     public let path: String
-    /// How long a call may take that only asks; longer than the daemon takes to give up.
+    /// How long a call that only asks may take; longer than the daemon takes to give up.
     public let timeout: Duration
-    /// How long a call may take that changes something; longer than the daemon takes to give up.
+    /// How long a call that changes something may take; longer than the daemon takes to give up.
     public let changeTimeout: Duration
 
-    /// What a response may have in bytes.
+    /// The most bytes of a response.
     static let longestResponse = 64 * 1024 * 1024
-    /// Apart from the server's, so that reading events slowly slows down nobody else.
+    /// Separate from the server's, so that reading events slowly slows down nobody else.
     private static let loops = MultiThreadedEventLoopGroup(numberOfThreads: 1)
 
     /// A client for the daemon whose control socket is `path`. Nothing is opened yet.
@@ -94,7 +94,7 @@ public struct ControlClient: Sendable {
         try all("/v1/associations", of: tunnel)
     }
 
-    /// A part of the associations, for who can do without the others.
+    /// A page of the associations, for whoever can do without the others.
     public func associations(_ query: PageQuery) throws(ControlClientError) -> Page<AssociationStatus> {
         try page("/v1/associations", query)
     }
@@ -127,8 +127,8 @@ public struct ControlClient: Sendable {
         }
     }
 
-    /// Gives events, of one tunnel or of all, until `each` says false or the daemon ends; first those after `after` that the
-    /// daemon remembers. Otherwise as `lines`.
+    /// Gives events, of one tunnel or of all, until `each` says false or the daemon ends; first those after `after`
+    /// that the daemon remembers. Otherwise like `lines`.
     public func events(
         of tunnel: String? = nil, after: UInt64? = nil, each: @escaping @Sendable (ControlEvent) -> Bool
     ) throws(ControlClientError) {
@@ -165,10 +165,10 @@ public struct ControlClient: Sendable {
     /// Has the configuration read again. One with mistakes is `refused` with the problem's `errors`.
     public func reload() throws(ControlClientError) -> ReloadResult { try value(of: post("/v1/reload")) }
 
-    /// Has the daemon take on nothing new.
+    /// Makes the daemon accept nothing new.
     public func drain() throws(ControlClientError) -> DrainResult { try value(of: post("/v1/drain")) }
 
-    /// Sets from which severity on a line is logged.
+    /// Sets from which severity on lines are logged.
     public func setLogLevel(_ setting: LogLevelSetting) throws(ControlClientError) -> LogLevelSetting {
         try value(of: post("/v1/log-level", json: ControlResponse.json(setting).body))
     }
@@ -235,7 +235,7 @@ public struct ControlClient: Sendable {
         }
     }
 
-    /// Connects, has `add` put who reads the answer into the pipeline, sends the request and waits.
+    /// Connects, lets `add` put the reader of the answer into the pipeline, sends the request and waits.
     private func converse<Value: Sendable>(
         _ head: HTTPRequestHead, content: [UInt8]?, as type: Value.Type, within limit: Duration? = nil,
         add: @escaping @Sendable (any Channel, EventLoopPromise<Value>) throws -> Void
@@ -290,7 +290,7 @@ public struct ControlClient: Sendable {
     }
 }
 
-/// What stands between the brackets of a page's `items`; nil unless they are its first member, as the daemon writes it.
+/// What is between the brackets of a page's `items`; nil unless they are its first member, as the daemon writes it.
 func jsonItems(of page: [UInt8]) -> ArraySlice<UInt8>? {
     let beginning = Array("{\"items\":[".utf8)
     guard page.starts(with: beginning) else { return nil }
@@ -386,7 +386,7 @@ private final class ResponseReader: ChannelInboundHandler {
 private final class LineReader: ChannelInboundHandler {
     typealias InboundIn = HTTPClientResponsePart
 
-    /// What a line, or a problem, may have in bytes.
+    /// The most bytes of a line, or of a problem.
     private static let longest = 1024 * 1024
 
     private let path: String

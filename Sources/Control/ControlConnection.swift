@@ -198,7 +198,7 @@ final class ControlConnection: ChannelInboundHandler {
         self.stream = stream
         deadline?.cancel()
         deadline = nil
-        // In the version of the request: the encoder sends chunks to those who know them only.
+        // In the version of the request: the encoder sends chunks only to clients that know them.
         let version = head?.version == .http1_0 ? HTTPVersion.http1_0 : .http1_1
         let headers = headers(of: EventStream.contentType, [])
         context.write(
@@ -212,7 +212,7 @@ final class ControlConnection: ChannelInboundHandler {
     private func tell(context: ChannelHandlerContext) {
         guard let stream, context.channel.isActive else { return }
         guard context.channel.isWritable else {
-            // It was told more than it has read. What happens meanwhile waits in the stream.
+            // It has not yet read what it was told. What happens meanwhile waits in the stream.
             guard deadline == nil else { return }
             return setDeadline(TimeAmount(limits.reading), context: context) { context.close(promise: nil) }
         }

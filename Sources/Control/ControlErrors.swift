@@ -1,5 +1,5 @@
-// Why the control socket could not be opened, and why it could not be asked. Both are written for the person who has to
-// do something about it, so every description names the path and the remedy.
+// Why the control socket could not be opened, and why it could not be asked. Both are for the person who has to do
+// something about it, so every description names the path and the remedy.
 
 /// Why `ControlServer.start` failed.
 public enum ControlServerError: Error, Equatable, CustomStringConvertible {

@@ -28,11 +28,11 @@ public struct ControlEvent: Codable, Sendable, Equatable {
         public static let rekeyed = Kind(rawValue: "rekeyed")
         /// A peer has another address than before.
         public static let moved = Kind(rawValue: "moved")
-        /// The path MTU towards a peer is known, or another than before.
+        /// The path MTU towards a peer is known for the first time, or has changed.
         public static let pathMTU = Kind(rawValue: "path_mtu")
 
         // Shared mode.
-        /// The tunnels to a peer share an association now, or do not any more.
+        /// The tunnels to a peer now share an association, or no longer do.
         public static let modeChanged = Kind(rawValue: "mode_changed")
         /// The peer does not share associations, though `sharing` is `always`.
         public static let sharedRefused = Kind(rawValue: "shared_refused")
@@ -40,7 +40,7 @@ public struct ControlEvent: Codable, Sendable, Equatable {
         public static let serviceAccepted = Kind(rawValue: "service_accepted")
         /// The peer does not have the service that a tunnel asks for, or refuses it.
         public static let serviceRefused = Kind(rawValue: "service_refused")
-        /// A peer asked for a service that it does not get from this end.
+        /// A peer asked for a service that this end does not have, or does not let it use.
         public static let serviceDenied = Kind(rawValue: "service_denied")
         /// The peer has closed a flow.
         public static let flowClosed = Kind(rawValue: "flow_closed")
@@ -72,7 +72,7 @@ public struct ControlEvent: Codable, Sendable, Equatable {
         public static let draining = Kind(rawValue: "draining")
         /// The daemon ends.
         public static let stopping = Kind(rawValue: "stopping")
-        /// From another level on than before lines are logged.
+        /// The level from which lines are logged has changed.
         public static let logLevel = Kind(rawValue: "log_level")
         /// Events were left out, because this reader was too slow for them; `fields.count` says how many.
         public static let lost = Kind(rawValue: "lost")

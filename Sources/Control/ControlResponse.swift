@@ -9,7 +9,7 @@ public struct ControlResponse: Sendable {
     public let status: Int
     /// The media type of `body`.
     public let contentType: String
-    /// The content, in memory that all who send or read this answer share.
+    /// The content, in memory that is shared by all who send or read this answer.
     let content: ByteBuffer
     /// Further header fields.
     var headers: [(String, String)] = []

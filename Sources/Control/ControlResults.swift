@@ -1,11 +1,11 @@
-// What the control API answers to what it was told to do. As with `AssociationStatus`, the JSON names are an interface that
-// scripts depend on: fields may be added, but none is renamed, removed or given another unit.
+// What the control API answers to a command. As with `AssociationStatus`, the JSON names are an interface that scripts
+// depend on: fields may be added, but none is renamed, removed or given another unit.
 
-/// What has come of an action.
+/// The result of an action.
 public enum ControlOutcome<Value: Sendable>: Sendable {
     /// It was done.
     case done(Value)
-    /// What it should have been done to does not exist.
+    /// Its object does not exist.
     case notFound
     /// It cannot be done now, for the reason given in one sentence, such as an association that is not established.
     case refused(String)
@@ -51,7 +51,7 @@ public struct PingResult: Codable, Sendable, Equatable {
     }
 }
 
-/// A mistake in the configuration, or something in it to be warned of.
+/// A mistake in the configuration, or a warning about it.
 public struct ConfigurationDiagnostic: Codable, Sendable, Equatable {
     /// `error` or `warning`.
     public var severity: String
@@ -68,18 +68,18 @@ public struct ConfigurationDiagnostic: Codable, Sendable, Equatable {
     }
 }
 
-/// What has come of reading the configuration again. With errors nothing was changed.
+/// The result of reading the configuration again. With errors nothing was changed.
 public struct ReloadResult: Codable, Sendable, Equatable {
-    /// What was changed, one sentence for each: `tunnel 'syslog': allow_from changed`. Beside errors, what became of tunnels
-    /// that had ended before these were known.
+    /// What was changed, one sentence for each: `tunnel 'syslog': allow_from changed`. With errors, what became of
+    /// tunnels that had ended before the errors were known.
     public var applied: [String] = []
     /// The tunnels that were left as they were.
     public var unchanged: [String] = []
-    /// What is different in the configuration but takes a restart, one sentence for each.
+    /// What is different in the configuration but needs a restart, one sentence for each.
     public var needsRestart: [String] = []
     /// Why the configuration is not in force.
     public var errors: [ConfigurationDiagnostic] = []
-    /// What is to be warned of.
+    /// The warnings.
     public var warnings: [ConfigurationDiagnostic] = []
 
     /// A reload that found nothing.
@@ -106,7 +106,7 @@ public struct DrainResult: Codable, Sendable, Equatable {
     }
 }
 
-/// From which severity on a line is logged: what `POST /v1/log-level` is told and answers.
+/// From which severity on lines are logged: what `POST /v1/log-level` takes and answers.
 public struct LogLevelSetting: Codable, Sendable, Equatable {
     /// The names that a level may have, the most talkative first.
     public static let levels = ["trace", "debug", "info", "notice", "warning", "error", "critical"]

@@ -1,7 +1,8 @@
 // What the control server serves: a table of paths, each with the methods it knows and the function that answers.
 // Finding the route, and the answers for everything that is not in the table (404, 405 with Allow), live here; reading
-// HTTP from a socket does not. A path's fixed parts are compared byte for byte: nothing is decoded, nothing is normalized, so
-// there is no second spelling of a path that a check could miss. Only what stands in the place of `{id}` is decoded.
+// HTTP from a socket does not. A path's fixed parts are compared byte for byte: nothing is decoded, nothing is
+// normalized, so there is no second spelling of a path that a check could miss. Only what is in the place of `{id}` is
+// decoded.
 
 /// The methods that a route may have. HEAD is answered wherever GET is.
 enum ControlMethod: String, Sendable, Hashable, CaseIterable {
@@ -15,7 +16,7 @@ enum ControlMethod: String, Sendable, Hashable, CaseIterable {
 struct ControlRequest: Sendable, Equatable {
     /// GET also stands for HEAD.
     var method: ControlMethod
-    /// What stood in the place of `{id}`, decoded; nil where the route has none.
+    /// What was in the place of `{id}`, decoded; nil if the route has none.
     var id: String?
     /// What followed the question mark, decoded.
     var query: [String: String] = [:]

@@ -17,14 +17,14 @@ public struct ControlLimits: Sendable {
     public var requestBytes = 32 * 1024
     /// How long a request may take to arrive, from the moment of connecting.
     public var request: Duration = .seconds(5)
-    /// How long a route may take to answer that only reads.
+    /// How long a route that only reads may take to answer.
     public var response: Duration = .seconds(5)
-    /// How long a route may take to answer that changes something. A reload of thousands of tunnels takes its time, and who is
-    /// told too early that nothing came of it does it again.
+    /// How long a route that changes something may take to answer. A reload of thousands of tunnels takes its time, and
+    /// whoever is told too early that it has failed does it again.
     public var change: Duration = .seconds(60)
     /// How long a client may take to read the answer.
     public var reading: Duration = .seconds(30)
-    /// The bytes of all answers together that clients have not read yet; who comes then is asked to come again.
+    /// The bytes of all answers together that clients have not read yet; beyond it, newcomers are asked to come again.
     public var unsentBytes = 64 * 1024 * 1024
     /// Readers of events at a time.
     public var streams = 64
@@ -51,13 +51,13 @@ public final class ControlServer: Sendable {
     /// still finds a loop to be dropped on.
     private static let loops: MultiThreadedEventLoopGroup = {
         let loops = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        // To Linux a thread is a process here. When the machine is busy, datagrams go first.
+        // For priorities, Linux takes a thread for a process. When the machine is busy, datagrams go first.
         loops.next().execute { setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 5) }
         return loops
     }()
 
-    /// Does `work` on the control plane's thread, soon: what a source has to put together for an answer is no work for a thread
-    /// that carries datagrams.
+    /// Does `work` on the control plane's thread, soon: putting an answer together is no work for a thread that carries
+    /// datagrams.
     public static func perform(_ work: @escaping @Sendable () -> Void) { loops.next().execute(work) }
 
     private let channel: any Channel

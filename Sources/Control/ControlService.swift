@@ -71,7 +71,7 @@ final class ControlService {
         }
         request.content = content
         guard route.method == .post else { return answer(route, request, head, give) }
-        // Only now: what is refused anyway needs no right.
+        // Only now: what would be refused anyway needs no rights.
         admission.mayChange(channel).assumeIsolated().whenComplete { allowed in
             switch allowed {
             case .success(true): self.answer(route, request, head, give)
@@ -119,7 +119,7 @@ final class ControlService {
             askings[target]?.late.append(give)
             return
         }
-        // What an overdue source never answered has been answered for by each connection's own deadline.
+        // Where a source never answered, each connection has answered when its deadline came.
         begin(route, request, target, respond, [give])
     }
 

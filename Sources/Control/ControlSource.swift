@@ -1,6 +1,7 @@
-// The seam between the control API and the daemon behind it: everything that the API shows or does is asked for here. The
-// server asks on the control plane's one thread, and a source must not block it: it asks whoever knows, returns, and gives
-// the value later, once, from any thread. A value that comes later than `ControlLimits.response` is not waited for.
+// The seam between the control API and the daemon behind it: everything that the API shows or does is asked for here.
+// The server asks on the control plane's one thread, and a source must not block it: it asks whoever knows, returns,
+// and gives the value later, once, from any thread. A value that takes longer than `ControlLimits.response` is not
+// waited for.
 
 /// Whether the daemon takes what comes.
 public enum Readiness: Sendable, Equatable {
@@ -40,19 +41,19 @@ public protocol ControlSource: Sendable {
     func rekey(association id: String, _ give: @escaping @Sendable (ControlOutcome<AssociationAction>) -> Void)
     /// Reads the configuration again.
     func reload(_ give: @escaping @Sendable (ControlOutcome<ReloadResult>) -> Void)
-    /// Takes on nothing new from now on.
+    /// Accepts nothing new from now on.
     func drain(_ give: @escaping @Sendable (ControlOutcome<DrainResult>) -> Void)
     /// Sets from which severity on a line is logged; the level has been checked. An unknown tunnel is not found.
     func setLogLevel(_ setting: LogLevelSetting, _ give: @escaping @Sendable (ControlOutcome<LogLevelSetting>) -> Void)
 }
 
-/// A wish to be told of events.
+/// A subscription to events.
 public struct ControlSubscription: Sendable {
     private let ending: @Sendable () -> Void
 
     /// A subscription that `cancel` ends; it may be called from any thread.
     public init(cancel: @escaping @Sendable () -> Void) { ending = cancel }
 
-    /// Ends it. The listener may still be called by who is calling it just now.
+    /// Ends it. A call of the listener that has already begun may still go on.
     public func cancel() { ending() }
 }

@@ -16,9 +16,9 @@ public struct DaemonStatus: Codable, Sendable, Equatable {
         public var listen: String
         /// Where its datagrams go, as in the config.
         public var forward: String
-        /// How it fares.
+        /// What state it is in.
         public var state: TunnelStatus.State
-        /// How datagrams travel now. Absent until a peer has told.
+        /// How datagrams travel now. Absent until that is known from a peer.
         public var mode: AssociationStatus.Mode?
         /// The protocols of the established associations, such as `DTLS 1.2`, each once; empty while nothing is encrypted.
         public var protocols: [String] = []
@@ -62,7 +62,7 @@ public struct DaemonStatus: Codable, Sendable, Equatable {
     public var uptimeSeconds: Double
     /// Whether every tunnel can do its work.
     public var ready = true
-    /// Whether the daemon takes on nothing new and ends when its flows have.
+    /// Whether the daemon accepts nothing new and ends when its flows have.
     public var draining = false
     /// How many workers carry datagrams.
     public var workers: Int

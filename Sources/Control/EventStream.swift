@@ -35,7 +35,7 @@ final class EventStream: Sendable {
         loopSide = NIOLoopBoundBox(LoopSide(ended: ended), eventLoop: eventLoop)
     }
 
-    /// What brings the events. On the event loop only.
+    /// The subscription that brings the events. On the event loop only.
     var subscription: ControlSubscription? {
         get { loopSide.value.subscription }
         set { loopSide.value.subscription = newValue }
@@ -51,7 +51,8 @@ final class EventStream: Sendable {
     /// Adds an event, from any thread.
     func offer(_ event: ControlEvent) {
         let wake: NIOLoopBound<() -> Void>? = state.withLock { state in
-            // Once something is lost, all is lost until the client has been told: a gap is at one place.
+            // Once something is lost, everything is lost until the client has been told, so that the gap is in one
+            // place.
             if state.lost > 0 || state.events.count >= limit {
                 state.lost += 1
                 state.lastID = event.id

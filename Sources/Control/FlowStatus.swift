@@ -5,7 +5,7 @@ public import FoundationEssentials
 
 /// One flow, as the control API shows it: the datagrams of one plaintext sender through one tunnel, and the answers to it.
 public struct FlowStatus: Codable, Sendable, Equatable {
-    /// Where in its life a flow is.
+    /// What state a flow is in.
     public enum State: String, Codable, Sendable {
         /// Its association is not established; datagrams wait in a bounded queue.
         case waiting
@@ -13,11 +13,11 @@ public struct FlowStatus: Codable, Sendable, Equatable {
         case opening
         /// Datagrams pass.
         case open
-        /// The peer does not take it.
+        /// The peer refuses it.
         case refused
     }
 
-    /// Names the flow as long as it lives; not reused while the daemon runs.
+    /// Names the flow for as long as it lives; not reused while the daemon runs.
     public var id: String
     /// The name of its tunnel in the config.
     public var tunnel: String
@@ -33,9 +33,9 @@ public struct FlowStatus: Codable, Sendable, Equatable {
     public var peerAddress: String?
     /// How its datagrams travel.
     public var mode: AssociationStatus.Mode
-    /// Where in its life it is.
+    /// What state it is in.
     public var state: State
-    /// Its number on the wire, in shared mode. Absent in plain mode.
+    /// Its number on the wire, in shared mode. Absent in dedicated mode.
     public var flowID: UInt64?
     /// Application datagrams carried.
     public var datagrams = AssociationStatus.Count()

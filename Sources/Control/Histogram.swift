@@ -3,7 +3,7 @@
 
 /// A cumulative histogram of durations in seconds.
 public struct Histogram: Codable, Sendable, Equatable {
-    /// A range from nothing up to a bound.
+    /// A range from zero up to a bound.
     public struct Bucket: Codable, Sendable, Equatable {
         /// The bound in seconds, included.
         public var upperBound: Double

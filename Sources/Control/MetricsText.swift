@@ -8,7 +8,7 @@ internal import FoundationEssentials
 
 /// Writes metrics.
 public struct MetricsText: Sendable {
-    /// Of how many associations figures are written at most; `culvert_associations_omitted` tells how many others there are.
+    /// The most associations whose figures are written; `culvert_associations_omitted` tells how many more there are.
     public static let mostAssociations = PageQuery.highestLimit
 
     /// Drop reasons that are written even while their count is zero, so that the first drop is seen as an increase.
@@ -33,7 +33,7 @@ public struct MetricsText: Sendable {
         return writer.text
     }
 
-    /// All metrics as a source tells them, asked one after the other. `give` is called once, from any thread.
+    /// All metrics of a source, which is asked for them one after the other. `give` is called once, from any thread.
     public func text(
         from source: some ControlSource, associations: Bool, _ give: @escaping @Sendable (String) -> Void
     ) {

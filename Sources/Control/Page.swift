@@ -1,10 +1,10 @@
-// A part of a long list. Lists are ordered by id, and a page begins after an id: so it does not matter when elements come
-// and go between two pages, nothing that stays is told twice or left out.
+// A part of a long list. Lists are ordered by id, and a page begins after an id. So when elements come and go between
+// two pages, nothing that stays is told twice or left out.
 
 /// Which part of a list is wanted.
 public struct PageQuery: Sendable, Equatable {
-    /// How many elements a page has at most when nothing is said, and the most that may be asked for: writing more JSON at a
-    /// time would keep other clients waiting.
+    /// The most elements of a page by default, and the most that may be asked for: writing more JSON at a time would
+    /// keep other clients waiting.
     public static let highestLimit = 1_000
 
     /// Only elements of this tunnel.

@@ -1,6 +1,6 @@
-// The file behind a Unix socket: may it be bound, and is it still ours when we leave? A socket file outlives the process
-// that made it, so a crashed daemon's file has to be replaced; but one that somebody answers on must never be taken away,
-// and neither must a file that is no socket at all.
+// The file behind a Unix socket: may it be bound, and is it still ours when we leave? A socket file outlives the
+// process that made it, so a crashed daemon's file has to be replaced; but one that somebody answers on must never be
+// removed, and neither must a file that is not a socket at all.
 
 internal import FoundationEssentials
 
@@ -10,8 +10,8 @@ struct SocketFile {
     /// sockaddr_un holds 108 bytes including the terminating zero, on Linux, and `draft` needs one more than `path`.
     static let longestPath = 106
 
-    /// Where the socket is bound before it has its mode and moves to `path`. So nobody finds it half done at `path`, and
-    /// NIO, which removes the file it bound when it closes, cannot hit what a successor has put there.
+    /// Where the socket is bound before it gets its mode and moves to `path`. So nobody finds it half done at `path`,
+    /// and NIO, which removes the file that it bound when it closes, cannot remove what a successor has put there.
     var draft: SocketFile { SocketFile(path: path + "~") }
 
     /// Makes `path` free to be used: checks the directory, refuses what is alive or no socket, removes what is stale.
@@ -41,7 +41,7 @@ struct SocketFile {
         case answered
         /// Nobody listens.
         case nobody
-        /// It could not be found out, for the reason given.
+        /// Unknown, for the reason given.
         case failed(String)
     }
 

@@ -1,7 +1,7 @@
 // The status page that a browser shows: one document that needs nothing but the read-only API beside it. It must never
-// make markup out of data: names come from peers' certificates. Three things see to that: the script only sets text, the
-// policy runs no script but the one whose hash it names, and it requires trusted types wherever text could become markup,
-// of which there are none.
+// turn data into markup: names come from peers' certificates. Three things see to that: the script only sets text, the
+// policy runs no script but the one whose hash it names, and it requires trusted types wherever text could become
+// markup, of which there are none.
 
 /// The page at `/`.
 public enum StatusPage {

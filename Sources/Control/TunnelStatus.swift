@@ -5,13 +5,13 @@ public import FoundationEssentials
 
 /// One tunnel, as the control API shows it.
 public struct TunnelStatus: Codable, Sendable, Equatable {
-    /// How a tunnel fares.
+    /// What state a tunnel is in.
     public enum State: String, Codable, Sendable {
         /// At least one association is established.
         case up
-        /// None is, but one is on its way.
+        /// None is, but a handshake is under way.
         case connecting
-        /// Nobody has asked for one: no datagram has come, or no client has called.
+        /// Nobody has asked for one: no datagram has come, or no client has connected.
         case idle
         /// Datagrams cannot pass: the peer does not answer, refuses, or cannot be resolved.
         case down
@@ -19,11 +19,11 @@ public struct TunnelStatus: Codable, Sendable, Equatable {
 
     /// Whether flows share associations, as in the config.
     public enum Sharing: String, Codable, Sendable {
-        /// Where the peer can.
+        /// If the peer can.
         case auto
-        /// Or nothing passes.
+        /// Always; otherwise nothing passes.
         case always
-        /// Plain DTLS only.
+        /// Dedicated mode only.
         case never
     }
 
@@ -44,7 +44,7 @@ public struct TunnelStatus: Codable, Sendable, Equatable {
         }
     }
 
-    /// The most that the tunnel takes on.
+    /// The limits of the tunnel.
     public struct Limits: Codable, Sendable, Equatable {
         /// Flows.
         public var flows: Int
@@ -73,13 +73,13 @@ public struct TunnelStatus: Codable, Sendable, Equatable {
     public var service: String
     /// Whether flows share associations, as in the config.
     public var sharing = Sharing.never
-    /// How datagrams travel now. Absent until a peer has told.
+    /// How datagrams travel now. Absent until that is known from a peer.
     public var mode: AssociationStatus.Mode?
-    /// How it fares.
+    /// What state it is in.
     public var state = State.idle
     /// That the peer does not offer the service. Absent where it does, or has not been asked.
     public var serviceRefused: Refusal?
-    /// The most that it takes on. Absent where that is not known.
+    /// Its limits. Absent if they are not known.
     public var limits: Limits?
     /// How many associations are in each state; states without any are left out.
     public var associations: [String: Int] = [:]
@@ -91,9 +91,9 @@ public struct TunnelStatus: Codable, Sendable, Equatable {
     public var bytes = AssociationStatus.Count()
     /// Datagrams that have come since the daemon's start: `out` from applications, `in` from peers, whatever they held.
     public var received = AssociationStatus.Count()
-    /// Records in the datagrams from peers; what is none counts as one.
+    /// Records in the datagrams from peers; what is not a record counts as one.
     public var records: UInt64 = 0
-    /// Records that carried no datagram but the protocol itself.
+    /// Records that carried no datagram, only the protocol itself.
     public var controlRecords: UInt64 = 0
     /// Datagrams that went no further since the daemon's start, by reason, those of strangers included; reasons with a
     /// count of zero are left out.
@@ -106,7 +106,7 @@ public struct TunnelStatus: Codable, Sendable, Equatable {
     public var evictions: UInt64 = 0
     /// Heartbeat requests to which no answer came, associations that have ended included.
     public var heartbeatsLost: UInt64 = 0
-    /// How long handshakes took that were completed.
+    /// How long completed handshakes took.
     public var handshakeSeconds = Histogram()
     /// Round-trip times that heartbeats measured.
     public var roundTripSeconds = Histogram()

@@ -4,8 +4,8 @@ public import Wire
 
 /// The record layer of DTLS 1.2 after the hand-over. There is no renegotiation, so it has one epoch.
 public struct AEADRecordLayer<Protection: RecordProtection>: RecordLayer {
-    /// All that another process needs to go on with the records: the keys, the next number to seal with, and what has been
-    /// received. Whoever has exported it must not seal any more, or numbers, and so nonces, would be used twice.
+    /// All that another process needs to go on with the records: the keys, the next number to seal with, and what has
+    /// been received. Whoever has exported it must not seal any more, or numbers, and so nonces, would be used twice.
     public struct State {
         /// The keys of both directions.
         public var keys: Protection.Keys

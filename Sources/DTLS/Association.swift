@@ -1,10 +1,10 @@
 // One DTLS 1.2 connection with a peer, without socket, clock or randomness of its own.
 //
 // A datagram from the peer, which its owner pulls record by record (`next`):
-//   1. is cut into records; what is no record is counted and dropped;
-//   2. while the handshake runs, its records go to the HandshakeSupervisor, and those of data wait;
+//   1. is cut into records; anything that is not a record is counted and dropped;
+//   2. while the handshake runs, its records go to the HandshakeSupervisor, and records of data wait;
 //   3. at the hand-over the engine's keys and numbers become the record layer;
-//   4. once the owner has accepted the peer, it takes the records that have waited and pulls them like all others;
+//   4. once the owner has accepted the peer, it takes the records that waited and pulls them like all others;
 //   5. from then on records of epoch 1 are opened in place: data is the owner's, alerts are obeyed, a repeated Finished
 //      is answered with the final flight. Nothing unauthenticated has any effect besides a counter.
 // A datagram to the peer is sealed from its parts straight into the caller's buffer.
@@ -21,23 +21,23 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
     public enum Event: Sendable {
         /// The handshake is done; data flows once the owner has called ``Association/accept()``.
         case established(AssociationDescription)
-        /// The path MTU is another than before, or known at all: then there is none before.
+        /// The path MTU has changed, or is known for the first time: `from` is nil then.
         case pathMTUChanged(PathMTU, from: Int?)
-        /// The peer has answered a heartbeat, and took so long.
+        /// The peer has answered a heartbeat after this time.
         case roundTrip(Duration)
-        /// What has come of ``Association/ping(now:)``: the time that the answer took, or nil where the heartbeat was lost.
+        /// The outcome of ``Association/ping(now:)``: the time that the answer took, or nil if the heartbeat was lost.
         case pinged(Duration?)
-        /// The keys have protected as many records as they should; told again now and then.
+        /// The keys have protected as many records as they should; repeated now and then.
         case worn
         /// The association is over.
         case ended(AssociationEnd)
     }
 
-    /// A datagram to send besides those of data.
+    /// A datagram to send that holds no data.
     public struct Transmit: Equatable, Sendable {
         /// The whole datagram.
         public var datagram: [UInt8]
-        /// Whether IP may fragment it; a probe of the path MTU it must not.
+        /// Whether IP may fragment it; a probe of the path MTU must not be fragmented.
         public var mayFragment: Bool
     }
 
@@ -142,8 +142,8 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
         return receive(&record, header: header, at: start, now: now)
     }
 
-    /// Takes the next record of a datagram that may be meant for another association at the same address. Nil, with nothing
-    /// counted and nothing changed, where it does not prove to be this one's.
+    /// Takes the next record of a datagram that may be meant for another association at the same address. Returns nil,
+    /// with nothing counted and nothing changed, unless the record proves to be this one's.
     public mutating func nextIfOwn(
         _ datagram: inout MutableRawSpan, _ cursor: inout RecordCursor, now: Instant
     ) -> ReceivedRecord? {
@@ -164,10 +164,10 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
         return take(range, of: record.bytes, header: header, at: start, now: now)
     }
 
-    /// Lets data flow, after the event of establishment. Until then nothing of the peer's goes any further, because the owner
-    /// may ``refuse()`` it.
+    /// Lets data flow, after the event of establishment. Until then no data of the peer goes any further, because the
+    /// owner may ``refuse()`` it.
     ///
-    /// - Returns: the records that have come in already, for ``next(_:_:now:)`` with a cursor that is
+    /// - Returns: the records that have already come, for ``next(_:_:now:)`` with a cursor that is
     ///   ``RecordCursor/counted``.
     public mutating func accept() -> [[UInt8]] { early.take()?.consume().records ?? [] }
 
@@ -192,12 +192,14 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
             finalFlight?.rearm(now)
             needsAttention = true
         }
-        if let due = path.read({ $0.value.deadline }) ?? nil, now >= due { follow(path?.value.handleTimeout(now: now) ?? []) }
+        if let due = path.read({ $0.value.deadline }) ?? nil, now >= due {
+            follow(path?.value.handleTimeout(now: now) ?? [])
+        }
     }
 
-    /// Asks the peer for an answer, to tell the time it takes as an event: by a heartbeat of its own, now or as soon as the
-    /// one in flight is over. It is sent once, where RFC 6520 §3 would repeat it: an answer to one of several copies tells no
-    /// time. Lost, it is told as that, once it has waited for the time of a request.
+    /// Measures how long the peer takes to answer, and reports it as an event. It sends a separate heartbeat, now or as
+    /// soon as the one in flight is over, and sends it once, where RFC 6520 §3 would repeat it: an answer to one of
+    /// several copies tells no time. If no answer comes within the time of a request, it is reported as lost.
     ///
     /// - Returns: whether the peer takes requests.
     public mutating func ping(now: Instant) -> Bool {
@@ -212,8 +214,8 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
         follow(path?.value.handleHint(size, now: now) ?? [])
     }
 
-    /// Takes the interface's refusal of a datagram as too large. Answers whether it may have been a
-    /// probe of the path MTU, whose refusal is an answer rather than a drop.
+    /// Takes the interface's refusal of a datagram as too large. Returns whether it may have been a probe of the path
+    /// MTU, to which a refusal is an answer rather than a drop.
     public mutating func handleRefusal(now: Instant) -> Bool {
         guard let actions = path?.value.handleRefusal(now: now) else { return false }
         follow(actions)
@@ -251,7 +253,7 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
         seal(prefix: RawSpan(), payload: plaintext, into: &buffer)
     }
 
-    /// Tells that the keys are worn, at the limit and then each 256th part of it.
+    /// Reports that the keys are worn, at the limit and then after each further 256th part of it.
     private mutating func noteWear(_ count: UInt64) {
         let limit = pathSettings.recordLimit
         guard count >= limit, (count - limit) % max(limit / 256, 1) == 0 else { return }
@@ -269,8 +271,8 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
         close(with: Alert(.fatal, .accessDenied), because: .closed)
     }
 
-    /// Forgets what is under way without a word to the peer, for another association that takes this one's place. What waits
-    /// counts as dropped.
+    /// Ends without a word to the peer, because another association takes this one's place. Records that wait count as
+    /// dropped.
     public mutating func abandon() { end(.closed) }
 
     /// Counts a datagram that was to be sent and is dropped instead.
@@ -279,7 +281,7 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
         counters.drops.add(reason)
     }
 
-    /// Counts the record that has ended the handshake as dropped after all: it led to nothing.
+    /// Counts the record that ended the handshake as dropped after all: it led to nothing.
     public mutating func dropFinished(_ reason: DropReason) {
         counters.control &-= 1
         counters.drops.add(reason)
@@ -292,10 +294,10 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
 
     // MARK: Output
 
-    /// The next datagram of a handshake, an alert or a repeated flight; data never comes this way.
+    /// The next datagram of a handshake, an alert, a heartbeat or a repeated flight; data never comes this way.
     public mutating func pollTransmit() -> Transmit? {
         if let first = transmits.first {
-            // The last one takes the array's memory with it: thousands of associations have nothing to send.
+            // With the last one the array's memory goes too: thousands of associations have nothing to send.
             if transmits.count == 1 { transmits = [] } else { transmits.removeFirst() }
             return first
         }
@@ -415,8 +417,8 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
 
     private mutating func refuseRenegotiation(_ request: HandshakeHeader.MessageType) {
         counters.drops.add(.renegotiation)
-        // A server's wish may be ignored (RFC 5246 §7.4.1.1): told no, an OpenSSL server ends the association. One of
-        // GnuTLS's waits and repeats itself until it is told. A client waits anyway (RFC 5746 §4.5).
+        // A server's request may be ignored (RFC 5246 §7.4.1.1). If refused, an OpenSSL server ends the association; a
+        // GnuTLS server repeats its request until it is refused. A client waits anyway (RFC 5746 §4.5).
         if request == .helloRequest, !hasIgnoredHelloRequest {
             hasIgnoredHelloRequest = true
             return

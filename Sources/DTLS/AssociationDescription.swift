@@ -1,4 +1,4 @@
-// What can be said about an association: who, how much, and how it ended.
+// What can be said about an association: with whom, how much it carried, and how it ended.
 
 public import Wire
 
@@ -14,7 +14,7 @@ public enum AssociationEnd: Hashable, Sendable {
     case closed
     /// Every sequence number has been used.
     case exhausted
-    /// The peer answers no heartbeats any more.
+    /// The peer no longer answers heartbeats.
     case unanswered
 }
 
@@ -31,12 +31,12 @@ public struct AssociationCounters: Sendable {
     /// Records that came from the peer; what is no record counts as one. Each is one of ``datagramsIn``, one of ``control``,
     /// dropped, or still waits for the end of the handshake.
     public var records: UInt64 = 0
-    /// Records that did what they came for and carried no data: of handshakes, heartbeats, alerts.
+    /// Records that did their job and carried no data: those of handshakes, heartbeats and alerts.
     public var control: UInt64 = 0
     /// Datagrams of plaintext that were to be sent to the peer: ``datagramsOut`` and what was dropped instead.
     public var offered: UInt64 = 0
-    /// What came from the peer, or was to go to it, and was dropped. What ``DropReason/isRefusal`` tells of has been counted
-    /// as sent before.
+    /// What came from the peer, or was to go to it, and was dropped. Drops for a reason with ``DropReason/isRefusal``
+    /// were counted as sent before.
     public var drops = DropCounters()
 
     /// All zero.

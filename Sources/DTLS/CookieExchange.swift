@@ -1,5 +1,5 @@
-// The stateless cookie exchange (RFC 6347 §4.2.1). A client has to repeat what was sent to its address before
-// anything is remembered of it. The cookie is an HMAC over the address, the port and the hello's version, random and
+// The stateless cookie exchange (RFC 6347 §4.2.1). A client has to repeat what was sent to its address before anything
+// is remembered about it. The cookie is an HMAC over the address, the port and the hello's version, random and
 // session_id; the secret behind it rotates, and the one before it stays valid for as long again.
 
 public import Wire
@@ -28,7 +28,7 @@ public struct CookieExchange<Key: MessageAuthentication> {
     private var previous: Key?
     private var rotatedAt: Instant
 
-    /// Begins with `firstKey` and goes on with those of `makeKey`; where that gives none, a key serves longer. Where
+    /// Begins with `firstKey` and goes on with keys from `makeKey`; if that gives none, a key serves longer. Where
     /// `isRequired` is false, every complete first hello may proceed at once.
     public init(isRequired: Bool, firstKey: Key, now: Instant, makeKey: @escaping () -> Key?) {
         self.isRequired = isRequired

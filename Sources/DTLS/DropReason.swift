@@ -16,9 +16,9 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
     case notAuthentic
     /// A repeated flight of a handshake that is over.
     case handshakeOver
-    /// A wish to renegotiate, which is never granted.
+    /// A request to renegotiate, which is never granted.
     case renegotiation
-    /// Data that came before the handshake's end, more than the queue for it holds.
+    /// Data that came before the end of the handshake, beyond what the queue for it holds.
     case early
     /// A datagram from an address without an association.
     case noAssociation
@@ -30,9 +30,9 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
     case queueFull
     /// A datagram larger than a record can carry, or, where `oversize` is `drop`, than the path.
     case oversize
-    /// A limit on flows, associations or handshakes is reached and none of them can give way.
+    /// A limit on flows, associations or handshakes has been reached, and none of them can give way.
     case limit
-    /// The association ended with the datagram still waiting, or cannot carry more.
+    /// The association ended while the datagram was waiting, or it cannot carry any more.
     case closed
     /// The kernel had no room for it.
     case sendBuffer
@@ -53,8 +53,9 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
     /// A datagram that came in fragments and did not become whole.
     case reassembly
 
-    /// Whether it is the system that refused the datagram, at its very end: it has been counted as carried by then, or was
-    /// none that came from anywhere, such as a flight of a handshake. All other reasons stand in the place of that.
+    /// Whether the system refused the datagram, at the very end: by then it has been counted as carried, or it is one
+    /// that culvert made itself, such as a flight of a handshake. A datagram dropped for any other reason is not
+    /// counted as carried.
     public var isRefusal: Bool {
         switch self {
         case .sendBuffer, .unreachable, .messageSize: true

@@ -1,6 +1,6 @@
-// Whether the peer is alive, by RFC 6520. Authentic traffic of any kind is life; only silence makes this end ask. One request
-// is in flight at a time: its copies follow each other by the handshake timer's rule, doubling, until its time is over, and
-// then the next request goes out. When enough of them in a row stay unanswered, the peer is gone.
+// Whether the peer is alive, by RFC 6520. Authentic traffic of any kind is a sign of life; only silence makes this end
+// ask. One request is in flight at a time: its copies follow each other by the handshake timer's rule, doubling, until
+// its time is over, and then the next request goes out. When enough of them in a row stay unanswered, the peer is gone.
 // It also carries probes of the path MTU, which are sent once.
 
 public import Settings
@@ -51,11 +51,12 @@ public struct HeartbeatStatistics: Equatable, Sendable {
 struct HeartbeatMonitor {
     /// What a request is for.
     enum Purpose: Equatable {
-        /// Life.
+        /// Whether the peer is alive.
         case liveness
-        /// The path MTU: the request's datagram has this many bytes of UDP payload.
+        /// Whether a datagram of this many bytes of UDP payload gets through.
         case probe(datagramSize: Int)
-        /// The round-trip time, because somebody wants to know. It says nothing about life: it is sent once.
+        /// The round-trip time, on command. A missing answer says nothing about the peer's life, because it is sent
+        /// only once.
         case ping
     }
 
@@ -64,9 +65,9 @@ struct HeartbeatMonitor {
         case nothing
         /// A request is to be sent; its payload is ``payload(_:)``.
         case send(Purpose, number: UInt64)
-        /// A request has been answered; the time it took, where it can be told.
+        /// A request has been answered; with the time it took, if that is known.
         case answered(Purpose, roundTrip: Duration?)
-        /// The time of a request that is sent once is over.
+        /// A request that is sent once was not answered in time.
         case lost(Purpose)
         /// The peer is gone.
         case dead
@@ -164,7 +165,7 @@ struct HeartbeatMonitor {
         let isProbe = if case .probe = purpose { true } else { false }
         let isSentOnce = purpose != .liveness
         let first = min(firstWait, settings.timeout)
-        // A probe is not waited for long into the time of a request for life.
+        // A probe must not delay a request for life by much.
         let patience = min(probeTimeout, max(heardAt + settings.interval - now, .seconds(1)))
         let end = now + (isProbe ? patience : settings.timeout)
         request = Request(
@@ -190,7 +191,7 @@ struct HeartbeatMonitor {
         return .answered(request.purpose, roundTrip: roundTrip)
     }
 
-    /// Whether a request of the peer's may be answered now: bursts of ten, ten a second.
+    /// Whether a request from the peer may be answered now: bursts of ten, ten a second.
     mutating func mayAnswer(now: Instant) -> Bool {
         guard settings.answers else { return false }
         let earned = (now - answersRefilledAt).nanoseconds / 100_000_000

@@ -1,7 +1,7 @@
-// Looking at what stands behind an optional and cannot be copied: optional chaining would take it away from there.
+// Looks at a value that is behind an optional and cannot be copied: optional chaining would consume it.
 
 extension Optional where Wrapped: ~Copyable {
-    /// What `body` says of the value; nil where there is none.
+    /// What `body` returns for the value; nil if there is none.
     @inlinable
     public borrowing func read<Result>(_ body: (borrowing Wrapped) -> Result) -> Result? {
         switch self {

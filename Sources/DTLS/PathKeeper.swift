@@ -1,5 +1,5 @@
-// What heartbeats are for, put together: the monitor asks and answers, the discovery says which sizes to ask with. It makes
-// the contents of heartbeat records; sealing and sending them is the association's part.
+// What heartbeats are used for, put together: the monitor asks and answers, the discovery says which sizes to ask with.
+// It makes the contents of heartbeat records; sealing and sending them is the association's part.
 
 public import Settings
 import Wire
@@ -14,17 +14,17 @@ public struct PathMTU: Equatable, Sendable {
     public var probes: UInt64
 }
 
-/// Life and path of one established association.
+/// Watches the peer's life and the path of one established association.
 struct PathKeeper: ~Copyable {
     /// What the association has to do.
     enum Action: Equatable {
         /// Seal and send a heartbeat; a probe must not be fragmented.
         case send([UInt8], mayFragment: Bool)
-        /// Tell that the path MTU is another than before, or known at all: then there is none before.
+        /// Report that the path MTU has changed, or is known for the first time: `from` is nil then.
         case pathMTUChanged(from: Int?)
-        /// Tell how long the peer took to answer.
+        /// Report how long the peer took to answer.
         case roundTrip(Duration)
-        /// Tell what has come of a ping: the time that its answer took, or nil where there was none.
+        /// Report the outcome of a ping: the time that its answer took, or nil if there was none.
         case pinged(Duration?)
         /// End: the peer is gone.
         case dead
@@ -35,12 +35,12 @@ struct PathKeeper: ~Copyable {
     private let headers: Int32
     private let overhead: Int32
     private var random: SplitMix64
-    /// What was told last.
+    /// What was reported last.
     private var told = Told(current: 0, state: .base)
 
     private var ping = Ping.none
 
-    /// How far the wish of somebody to know the round-trip time has come.
+    /// How far a ping has come.
     private enum Ping {
         case none
         /// Another request is in flight.
@@ -102,7 +102,7 @@ struct PathKeeper: ~Copyable {
     /// Notes that an authentic record came.
     mutating func heard(_ now: Instant) { monitor?.heard(now) }
 
-    /// Notes that a datagram of this many bytes was sent. Answers whether ``deadline`` may be another now.
+    /// Notes that a datagram of this many bytes was sent. Returns whether ``deadline`` may have changed.
     mutating func sent(_ byteCount: Int) -> Bool { discovery.used(byteCount + Int(headers)) }
 
     /// Does what is due.
@@ -116,8 +116,8 @@ struct PathKeeper: ~Copyable {
         return [.pinged(nil)] + actions
     }
 
-    /// Asks for the round-trip time, now or when the request in flight is over; where that is one for the round-trip time
-    /// itself, its answer is everybody's. Nil where the peer takes no requests.
+    /// Asks for the round-trip time, now or when the request in flight is over. If that request is itself a ping, its
+    /// answer serves this one too. Nil if the peer takes no requests.
     mutating func ping(now: Instant) -> [Action]? {
         guard monitor?.mayAsk == true else { return nil }
         if ping == .none { ping = .waiting }
@@ -146,7 +146,7 @@ struct PathKeeper: ~Copyable {
         telling(discovery.handleHint(size, now: now)) + probe(now: now)
     }
 
-    /// Takes the interface's refusal to send something as large as the probe under way; nil where none is.
+    /// Takes the interface's refusal of a datagram as the loss of the probe under way; nil if none is.
     mutating func handleRefusal(now: Instant) -> [Action]? {
         guard case .lost(.probe(let size))? = monitor?.abandonProbe() else { return nil }
         return telling(discovery.handleRefusal(size + Int(headers), now: now)) + probe(now: now)
@@ -180,7 +180,7 @@ struct PathKeeper: ~Copyable {
         }
     }
 
-    /// What is worth telling of a change: where a search has ended, or that the path carries less than before.
+    /// What is worth reporting about a change: that a search has ended, or that the path carries less than before.
     private mutating func telling(_ isChanged: Bool) -> [Action] {
         let now = Told(current: discovery.current, state: discovery.state)
         guard isChanged, isSettled || discovery.current < told.current, told != now else { return [] }
@@ -219,14 +219,14 @@ struct PathKeeper: ~Copyable {
         return .send(message, mayFragment: false)
     }
 
-    /// What fits every path is not marked as an exception: a socket takes two system calls for one.
+    /// What fits every path is not marked as an exception, because an exception costs two system calls.
     private func send(_ message: [UInt8]) -> Action {
         .send(message, mayFragment: message.count + Int(overhead) + Int(headers) > discovery.minimum)
     }
 }
 
-/// What associations are told about watching their paths. One object serves all associations of a tunnel: thousands of
-/// copies would be felt.
+/// How associations watch their paths. One object serves all associations of a group: thousands of copies would take
+/// much memory.
 public final class PathSettings: Sendable {
     /// How heartbeats are used.
     public let heartbeat: HeartbeatSettings

@@ -69,18 +69,18 @@ public struct PathMTUDiscovery: ~Copyable, Sendable {
 
     private var settings: PathMTUSettings { path.pathMTU }
 
-    /// The size that each path carries, by the settings.
+    /// The size that every path is assumed to carry, by the settings.
     var minimum: Int { settings.minimum }
 
-    /// When ``probe(now:)`` may have a size to try; nil where nothing is due by itself.
+    /// When ``probe(now:)`` may have a size to try; nil if nothing is due by itself.
     var deadline: Instant? {
         guard state != .disabled, probing == nil else { return nil }
         guard usedSinceConfirmed, state == .complete else { return nextProbeAt }
         return nextProbeAt.map { min($0, confirmAt) } ?? confirmAt
     }
 
-    /// Notes that a packet of this size was sent, so that a path that has shrunk is noticed. Answers whether ``deadline`` may
-    /// be another now.
+    /// Notes that a packet of this size was sent, so that a path that has shrunk is noticed. Returns whether
+    /// ``deadline`` may have changed.
     mutating func used(_ size: Int) -> Bool {
         guard !usedSinceConfirmed, size > settings.minimum, state != .disabled else { return false }
         usedSinceConfirmed = true
@@ -108,7 +108,7 @@ public struct PathMTUDiscovery: ~Copyable, Sendable {
         }
     }
 
-    /// Takes a probe's answer. Answers whether ``current`` or ``state`` has changed.
+    /// Takes a probe's answer. Returns whether ``current`` or ``state`` has changed.
     mutating func handleAnswer(_ size: Int, now: Instant) -> Bool {
         guard probing == size else { return false }
         let before = (current, state)
@@ -124,7 +124,7 @@ public struct PathMTUDiscovery: ~Copyable, Sendable {
         return before != (current, state)
     }
 
-    /// Takes a probe's loss. Answers whether ``current`` or ``state`` has changed.
+    /// Takes a probe's loss. Returns whether ``current`` or ``state`` has changed.
     mutating func handleLoss(_ size: Int, now: Instant) -> Bool {
         guard probing == size else { return false }
         let before = (current, state)
@@ -158,22 +158,22 @@ public struct PathMTUDiscovery: ~Copyable, Sendable {
         return before != (current, state)
     }
 
-    /// Takes the interface's refusal of a probe: no further try of that size can succeed. Answers whether ``current`` or
-    /// ``state`` has changed.
+    /// Takes the interface's refusal of a probe: no further try of that size can succeed. Returns whether ``current``
+    /// or ``state`` has changed.
     mutating func handleRefusal(_ size: Int, now: Instant) -> Bool {
         guard probing == size else { return false }
         failures = Self.attempts
         return handleLoss(size, now: now)
     }
 
-    /// Takes the word of ICMP, or of the local interface, that `size` is the most that gets through. Answers whether
+    /// Takes the report of ICMP, or of the local interface, that `size` is the most that gets through. Returns whether
     /// ``current`` or ``state`` has changed.
     mutating func handleHint(_ size: Int, now: Instant) -> Bool {
         guard size >= settings.minimum else { return false }
         let before = (current, state)
         ceiling = min(ceiling, size)
         if size < current {
-            // Inside what was proven, so it is taken at once; a probe confirms it, and a forged one does not last.
+            // It is within what was proven, so it holds at once; a probe confirms it, and a forged one does not last.
             current = size
             guard state != .disabled else { return true }
             state = .complete

@@ -4,19 +4,19 @@ public import Wire
 
 /// What a record has turned out to be.
 public enum ReceivedRecord: Equatable, Sendable {
-    /// Authentic data; where in the datagram it stands now. Its owner counts it, as delivered or as dropped.
+    /// Authentic data, and its range in the datagram. The owner counts it, as delivered or as dropped.
     case data(Range<Int>)
     /// An authentic record that carries no data: the association has dealt with it.
     case control
     /// A record that is not authentic, or not yet: kept, given to the handshake, or dropped and counted.
     case handled
-    /// None: the datagram has no more.
+    /// There are no more records in the datagram.
     case end
 }
 
 /// Where in a datagram the next record begins.
 public struct RecordCursor: Sendable {
-    /// The next record's place.
+    /// The offset of the next record.
     public private(set) var offset = 0
     /// Whether the records have been counted before.
     let isCounted: Bool
@@ -27,7 +27,7 @@ public struct RecordCursor: Sendable {
 
     private init(isCounted: Bool) { self.isCounted = isCounted }
 
-    /// A cursor for records that have been counted when they came.
+    /// A cursor for records that were counted when they came.
     public static var counted: RecordCursor { RecordCursor(isCounted: true) }
 
     /// Whether a datagram of this many bytes has no more records.

@@ -1,11 +1,11 @@
-// The seam behind which the records of one epoch are protected: numbers, replay window and AEAD together. DTLS 1.2's stands
-// in AEADRecordLayer.swift; what another version does otherwise is to stand beside it.
+// The seam behind which the records of one epoch are protected: numbers, replay window and AEAD together. DTLS 1.2's is
+// in AEADRecordLayer.swift; another version's would be beside it.
 
 public import Wire
 
 /// What has become of a record that was to be opened.
 public enum OpenedRecord: Equatable, Sendable {
-    /// It is authentic; where in the record its plaintext stands now.
+    /// It is authentic; the range of its plaintext in the record.
     case plaintext(Range<Int>)
     /// It is of no use, and the bytes behind its header are worthless.
     case dropped(DropReason)
@@ -28,8 +28,8 @@ public protocol RecordLayer {
     /// Seals one record, whose plaintext is `prefix` and `payload` one behind the other, at the start of `buffer`, under the
     /// next number.
     ///
-    /// - Returns: the record's length, ``overhead`` more than its plaintext; nil, with nothing that may be sent, where it does
-    ///   not fit or the numbers are used up.
+    /// - Returns: the record's length, ``overhead`` more than its plaintext; nil, with nothing that may be sent in
+    ///   `buffer`, if it does not fit or the numbers are used up.
     mutating func seal(
         _ type: ContentType, prefix: borrowing RawSpan, payload: borrowing RawSpan, into buffer: inout MutableRawSpan
     ) -> Int?

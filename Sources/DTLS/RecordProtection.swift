@@ -1,5 +1,5 @@
-// The seam behind which the AEADs stand. This module decides which record is sealed with which number and which
-// one is opened at all; whoever implements the seam knows ciphers and nothing else.
+// The seam behind which the AEADs are. This module decides which record is sealed with which number, and which one is
+// opened at all; whoever implements the seam knows ciphers and nothing else.
 
 public import Wire
 
@@ -13,7 +13,7 @@ public protocol RecordProtection: AnyObject {
     /// The keys of both directions.
     var keys: Keys { get }
 
-    /// Goes on with keys that another one has had; nil where they cannot be used.
+    /// Goes on with keys that another one used; nil if they cannot be used here.
     init?(importing keys: Keys)
 
     /// How many bytes longer than its plaintext a sealed record's content is: explicit nonce and tag together.
@@ -25,8 +25,8 @@ public protocol RecordProtection: AnyObject {
     /// `number` must be above every number that was sealed before: an implementation may count nonces by itself, and
     /// a repeated one gives the key away.
     ///
-    /// - Returns: the record's length in bytes, `RecordHeader.size + expansion` more than its plaintext; nil, with nothing
-    ///   that may be sent in `buffer`, where that does not fit it or the cipher refuses.
+    /// - Returns: the record's length in bytes, `RecordHeader.size + expansion` more than its plaintext; nil, with
+    ///   nothing that may be sent in `buffer`, if the record does not fit or the cipher refuses.
     func seal(
         _ type: ContentType, number: RecordNumber, prefix: borrowing RawSpan, payload: borrowing RawSpan,
         into buffer: inout MutableRawSpan

@@ -1,4 +1,4 @@
-// How often something took how long: what a mean hides.
+// How often something took how long, which a mean hides.
 
 /// Counts of durations by range. Its memory is taken with the first one.
 public struct TimeHistogram: Equatable, Sendable {

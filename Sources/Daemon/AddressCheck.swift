@@ -1,5 +1,5 @@
-// Whether a tunnel's address can be had. The workers share it among themselves (SO_REUSEPORT), and would share it with another
-// daemon of the same user just as silently; so it is bound alone first.
+// Whether a tunnel's address is free. The workers share it among themselves (SO_REUSEPORT), and would share it with
+// another daemon of the same user just as silently, so it is bound alone first.
 
 import Configuration
 import Glibc
@@ -7,14 +7,14 @@ import LinuxIO
 import Wire
 
 extension GroupPlan {
-    /// Makes sure that nobody has an address that the group listens on.
+    /// Makes sure that nobody else has an address that the group listens on.
     func checkFree() throws(WorkerFailure) {
         for tunnel in listeners { try tunnel.checkFree() }
     }
 }
 
 extension TunnelPlan {
-    /// Makes sure that nobody has the tunnel's address.
+    /// Makes sure that nobody else has the tunnel's address.
     func checkFree() throws(WorkerFailure) {
         let listen = settings.listen
         do {

@@ -1,4 +1,4 @@
-// What can be done with one association by hand.
+// What can be done to one association on command.
 
 import DTLS
 import Tunnel

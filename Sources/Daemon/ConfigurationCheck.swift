@@ -15,8 +15,8 @@ public enum ConfigurationCheck {
         return (plans == nil ? nil : configuration, diagnostics + credentials.diagnostics)
     }
 
-    /// Reads the config at `path`. The caller reads the files that it names next; only where the config has errors, so that it
-    /// will not come to that, they are read here, and the diagnostics tell of their mistakes too.
+    /// Reads the config at `path`. The caller reads the files that it names next. If the config has errors, the caller
+    /// will not get that far, so they are read here, and the diagnostics include their mistakes too.
     ///
     /// - Returns: everything that is wrong or doubtful, and the configuration if it has no errors.
     public static func load(path: String) -> (configuration: Configuration?, diagnostics: [Diagnostic]) {

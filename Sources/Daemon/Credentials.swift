@@ -1,5 +1,5 @@
-// The files that a config names: keys, certificates, revocation lists. They are read once, everything that is wrong with
-// them is said at once and at the place in the config that names them, and the result is what handshakes need.
+// The files that a config names: keys, certificates, revocation lists. They are read once. Everything that is wrong
+// with them is reported at once, at the place in the config that names them, and the result is what handshakes need.
 
 import Configuration
 import DTLS
@@ -26,7 +26,7 @@ struct Credentials {
         self.keyLog = keyLog
     }
 
-    /// Reads all that `configuration` names and makes a plan for each group of tunnels; nil where something is missing or
+    /// Reads all that `configuration` names and makes a plan for each group of tunnels; nil if something is missing or
     /// wrong.
     mutating func plans(for configuration: Configuration) -> [GroupPlan]? {
         readFiles(of: configuration)

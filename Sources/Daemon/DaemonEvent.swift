@@ -1,4 +1,4 @@
-// Something that has happened: the same words and fields for the log and for those who follow the events.
+// Something that has happened, in the same words and fields for the log and for those who follow the events.
 
 import Control
 import FoundationEssentials
@@ -22,7 +22,7 @@ struct DaemonEvent: Sendable {
 }
 
 extension ControlEvent {
-    /// The event as the control API tells it; the fields that it has members for are not told twice.
+    /// The event as the control API tells it; fields that have a member there are not repeated.
     init(_ event: DaemonEvent, id: UInt64, time: Date) {
         self.init(id: id, time: time, type: event.kind, level: event.level.rawValue, message: event.message)
         tunnels = event.tunnels

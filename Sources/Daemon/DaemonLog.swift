@@ -18,7 +18,7 @@ public struct DaemonLog: Sendable {
         let sink: LogSink
         let hub = EventHub()
         let throttle = Mutex(LogThrottle<Telling>())
-        /// Rung when the throttle's deadline is sooner than before.
+        /// Rung when the throttle's deadline has become sooner.
         let alarm = try? Wakeup()
 
         init(levels: LogLevels, sink: LogSink) {
@@ -63,7 +63,8 @@ public struct DaemonLog: Sendable {
     /// The same log, with every line about one tunnel.
     func of(tunnel: String) -> DaemonLog { of(tunnels: [tunnel]) }
 
-    /// The same log, with every line about tunnels that share an association. What one of them wants to see is told.
+    /// The same log, with every line about tunnels that share an association. A line is told if the level of one of
+    /// them lets it through.
     func of(tunnels: [String]) -> DaemonLog {
         DaemonLog(center, tunnels: tunnels, tunnels.map(center.levels.threshold))
     }
@@ -107,18 +108,18 @@ public struct DaemonLog: Sendable {
 
     // MARK: Telling
 
-    /// Tells what has no type of its own, each time; `fields` are for machines and have to stand in `message` too where a
-    /// reader needs them.
+    /// Tells what has no event type, each time; `fields` are for machines, and `message` has to repeat those that a
+    /// reader needs.
     func write(
         _ level: LogLevel, _ message: @autoclosure () -> String, _ fields: @autoclosure () -> [String: String] = [:]
     ) {
         tell(.log, level, nil, message(), fields())
     }
 
-    /// Tells an event: on the stream and as a line. Of events of one kind with one `subject` the first is told, and the
-    /// others once in a while with their count, on the stream as in the log. With nil, for what only an administrator can
-    /// cause, each is told. What is at `debug` or below is for whoever looks for a fault: it is told each time, too, and
-    /// only where the log's level lets it through.
+    /// Tells an event, on the stream and as a line. Of events of one kind with one `subject` the first is told, and the
+    /// others once in a while with their count, on the stream as in the log. If `subject` is nil, for what only an
+    /// administrator can cause, each is told. Events at `debug` or below are for whoever looks for a fault: they too
+    /// are told each time, but only if the log's level lets them through.
     func tell(
         _ kind: EventKind, _ level: LogLevel, _ subject: String?, _ message: @autoclosure () -> String,
         _ fields: @autoclosure () -> [String: String] = [:]
@@ -152,11 +153,11 @@ public struct DaemonLog: Sendable {
 
     // MARK: Counts of what was withheld
 
-    /// Rung when ``tellRepeated(now:all:)`` is due sooner than it has answered; nil where the system has no room for it.
+    /// Rung when ``tellRepeated(now:all:)`` is due sooner than it last returned; nil if the system has no room for it.
     var alarm: Wakeup? { center.alarm }
 
-    /// Tells how often lines were withheld that are due, or, with `all`, that were withheld at all; answers when the next
-    /// are due, nil while none are withheld.
+    /// Tells how often lines were withheld whose time to be told has come or, with `all`, lines that were withheld at
+    /// all; returns when the next are due, nil while none are withheld.
     func tellRepeated(now: Instant, all: Bool = false) -> Instant? {
         let (due, deadline) = center.throttle.withLock { throttle in
             let due = throttle.takeDue(now: now, all: all)
@@ -186,7 +187,7 @@ private struct LineHandler: LogHandler {
     let thresholds: [LogThreshold]
     var metadata = Logger.Metadata()
 
-    /// The thresholds are everybody's: nothing is set here.
+    /// The thresholds are shared by all: nothing is set here.
     var logLevel: LogLevel {
         get { thresholds.lazy.map(\.level).min() ?? .info }
         set {}

@@ -1,5 +1,5 @@
-// What the control API asks of the running daemon: workers are asked for reports, and everything that reads files or waits goes
-// to the supervisor's thread.
+// What the control API asks of the running daemon. Workers are asked for reports; everything that reads files or waits
+// goes to the supervisor's thread.
 
 import Configuration
 import Control
@@ -29,11 +29,12 @@ final class DaemonSource: ControlSource {
         var configuration: Configuration
         /// The groups by their numbers, which the workers know them by.
         var plans: [Int: GroupPlan]
-        /// The number that the next group gets, if no other has it.
+        /// The number that the next group gets, unless another has it.
         var nextGroup: Int
         var isDraining = false
 
-        /// The number for a group that begins. Numbers have 16 bits in a worker's poller; they come again after all others.
+        /// The number for a group that begins. Numbers have 16 bits in a worker's tokens, and are reused only after all
+        /// others.
         mutating func takeNumber() -> Int {
             while plans[nextGroup] != nil || nextGroup >= Self.groupNumbers {
                 nextGroup = nextGroup < Self.groupNumbers ? nextGroup + 1 : 0
@@ -42,7 +43,7 @@ final class DaemonSource: ControlSource {
             return nextGroup
         }
 
-        /// There are far more of them than of tunnels. The last that 16 bits have room for means the mailbox.
+        /// There are far more numbers than tunnels. The last of them means the mailbox.
         private static let groupNumbers = Int(UInt16.max)
 
         /// The tunnels in the config's order, with their places.
@@ -79,8 +80,8 @@ final class DaemonSource: ControlSource {
 
     private var current: State { state.withLock { $0 } }
 
-    /// Asks every worker. `give` gets all of it on the control plane's thread: the last worker that answers must go on with its
-    /// datagrams.
+    /// Asks every worker. `give` gets all reports on the control plane's thread, because the last worker that answers
+    /// has to get back to its datagrams.
     private func report(_ request: ReportRequest, _ give: @escaping @Sendable ([GroupReport]) -> Void) {
         workers.report(request) { reports in ControlServer.perform { give(reports) } }
     }
@@ -109,7 +110,7 @@ final class DaemonSource: ControlSource {
                 let members = reports.members(group, member)
                 status.tunnels.append(plan.summary(of: members))
                 status.flows += members.reduce(0) { $0 + $1.flows }
-                // One that is shared counts once.
+                // A shared one counts once.
                 if member == 0 || !members.contains(where: \.isShared) {
                     status.associations += members.reduce(0) { $0 + $1.peers }
                 }

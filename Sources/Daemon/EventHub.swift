@@ -1,5 +1,5 @@
-// The events for those who follow them, of all threads in one order. Whoever tells an event is never stopped by whoever
-// follows: a listener only puts events into a queue of its own, which it bounds itself.
+// The events of all threads, in one order, for those who follow them. Whoever tells an event never waits for a
+// follower: a listener only puts events into its own queue, which it bounds itself.
 
 import Control
 import FoundationEssentials
@@ -37,8 +37,8 @@ final class EventHub: Sendable {
         }
     }
 
-    /// Follows the events: first those that are remembered from after the event `id`, 0 for all of them, nil for none; then
-    /// every new one, until the subscription is cancelled. None is missing between the two, and none comes after.
+    /// Follows the events: first the remembered ones after the event `id` (0 for all of them, nil for none), then every
+    /// new one, until the subscription is cancelled. None is missing between the two, and none comes after that.
     func subscribe(after id: UInt64? = nil, _ listener: @escaping Listener) -> ControlSubscription {
         let number = state.withLock { state in
             if let id {
@@ -49,7 +49,7 @@ final class EventHub: Sendable {
             return state.lastListener
         }
         return ControlSubscription { [weak self] in
-            // Let go outside the lock: what the listener owns may have a lock of its own.
+            // Let go outside the lock: what the listener owns may itself have a lock.
             _ = self?.state.withLock { $0.listeners.removeValue(forKey: number) }
         }
     }

@@ -1,4 +1,4 @@
-// The logs of a group's tunnels on one worker. What concerns all of them is told once, in the names of all.
+// The logs of a group's tunnels on one worker. What concerns all of them is told once, with all their names.
 
 import Tunnel
 
@@ -12,7 +12,7 @@ final class GroupLog: Sendable {
     private let worker: Int
     private let log: DaemonLog
 
-    /// The log of `plan`'s group, which has the number `group` on the worker of this number.
+    /// The log of `plan`'s group, which has the number `group`, on the worker number `worker`.
     init(_ plan: GroupPlan, group: Int, worker: Int, _ log: DaemonLog) {
         self.plan = plan
         self.group = group
@@ -25,7 +25,7 @@ final class GroupLog: Sendable {
     /// The log of the same group with changed settings.
     func renewed(for plan: GroupPlan) -> GroupLog { GroupLog(plan, group: group, worker: worker, log) }
 
-    /// Tells of everything that a core has to tell.
+    /// Tells everything that a core has to tell.
     func tell(_ notices: [TunnelNotice]) {
         for notice in notices {
             let association = notice.association.map {

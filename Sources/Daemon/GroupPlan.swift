@@ -9,7 +9,7 @@ import Tunnel
 
 /// One group as the workers run it.
 struct GroupPlan: Sendable {
-    /// Its tunnels in the order of the config; the first one's settings hold for the associations.
+    /// Its tunnels in the order of the config; the settings of the first hold for the associations.
     let tunnels: [TunnelPlan]
 
     var first: TunnelPlan { tunnels[0] }

@@ -2,8 +2,8 @@
 //
 // A batch of datagrams:
 //   1. is read by the worker from the socket that the poller reported, with UDP_GRO, and pushed in here;
-//   2. goes through the core datagram by datagram, which writes what is to be sent straight into the send batch: the core is
-//      borrowed once for the whole batch;
+//   2. goes through the core datagram by datagram, and the core writes what is to be sent straight into the send batch:
+//      it is borrowed once for the whole batch;
 //   3. leaves with sendmmsg and UDP_SEGMENT when the worker flushes, before it waits again.
 
 import DTLS
@@ -23,13 +23,13 @@ protocol Runner: AnyObject {
     func socket(_ socket: GroupSocket) -> UDPSocket?
     /// Takes the datagrams of a batch that was read from one of its sockets.
     func handle(_ batch: ReceiveBatch, from socket: GroupSocket, now: Instant)
-    /// Notes whether more datagrams wait at a socket than were taken in one go.
+    /// Notes whether more datagrams wait at a socket than were read in one go.
     func setPressure(_ isPressed: Bool, at socket: GroupSocket)
-    /// Takes what ICMP has said of a datagram that one of its sockets sent.
+    /// Takes what ICMP has reported about a datagram that one of its sockets sent.
     func handle(_ error: UDPSocket.PathError, at socket: GroupSocket, now: Instant)
-    /// Takes that ICMP has said no to what one of its sockets sent.
+    /// Notes that ICMP has refused what one of its sockets sent.
     func handleRefusal(at socket: GroupSocket)
-    /// Takes that a socket could not be read.
+    /// Notes that a socket could not be read.
     func handle(_ error: SystemError, at socket: GroupSocket)
     /// Counts datagrams that the system did not send.
     func handleSendFailure(_ origin: DatagramOrigin, _ failure: SendFailure, count: Int, now: Instant)
@@ -37,7 +37,7 @@ protocol Runner: AnyObject {
     func handleAddresses(_ addresses: [Endpoint], member: Int, now: Instant)
     /// Does what is due.
     func handleTimeout(now: Instant)
-    /// Sends what has waited for the end of a batch, and takes back what had no socket.
+    /// Sends what has waited for the end of a batch, and counts what had no socket.
     func finishBatch(now: Instant)
     /// Tells what has happened.
     func tell()
@@ -46,19 +46,19 @@ protocol Runner: AnyObject {
 
     /// Takes settings that have changed, and what later handshakes are done with.
     func update(_ plan: GroupPlan, now: Instant)
-    /// Takes on nothing new from now on.
+    /// Accepts nothing new from now on.
     func drain()
-    /// Does what is wanted with one association.
+    /// Carries out a command on one association.
     func act(_ act: AssociationAct, serial: UInt64, now: Instant, _ give: @escaping @Sendable (ActOutcome) -> Void)
-    /// What each tunnel has done here in all, and how it stands.
+    /// What each tunnel has done here in all, and what state it is in.
     func tallies() -> [MemberTally]
-    /// A part of the associations, and how many there are.
+    /// A page of associations, and how many there are in all.
     func snapshots(_ page: SnapshotPage) -> (page: [AssociationSnapshot], total: Int)
-    /// A part of the flows, and how many there are.
+    /// A page of flows, and how many there are in all.
     func flowSnapshots(_ page: SnapshotPage) -> (page: [FlowSnapshot], total: Int)
 }
 
-/// What the next handshake of a group is done with; a reload brings another.
+/// What the next handshake of a group uses; a reload replaces it.
 final class HandshakeSource {
     var context: HandshakeContext
 
@@ -94,7 +94,7 @@ final class GroupRunner<Group: RunnableGroup & ~Copyable>: Runner {
     }
 
     func handleRefusal(at socket: GroupSocket) {
-        // That a stranger who was answered is not there is no news.
+        // It is no news that a stranger who was answered is not there.
         guard case .own = socket else { return }
         log.whole.refused(by: group.socket(socket)?.remoteEndpoint)
     }

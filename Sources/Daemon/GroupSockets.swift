@@ -1,4 +1,4 @@
-// The sockets of one group on one worker: those that its tunnels listen on, and one for whatever goes further.
+// The sockets of one group on one worker: its listeners, and the own sockets of its links (client) or flows (server).
 
 import BasicContainers
 import Glibc
@@ -9,9 +9,9 @@ import Wire
 /// A socket in its place. It cannot be copied, so that its reference is not counted for each datagram.
 struct SocketPlace: ~Copyable {
     let socket: UDPSocket
-    /// Of the link or flow that opened it.
+    /// The generation in the id of the link or flow that opened it.
     let generation: UInt32
-    /// Whether it is still that one's; otherwise some other socket fills the place.
+    /// Whether it still belongs to that one; otherwise a listener fills the place.
     let isOpen: Bool
 }
 
@@ -27,10 +27,10 @@ struct GroupSockets: DatagramOutput, ~Copyable {
     private let startResolving: (Int) -> Void
     /// By the place of the link or flow.
     private var ownSockets = UniqueArray<SocketPlace>()
-    /// Datagrams that had no socket any more, since the last time that they were asked for.
+    /// The owners of datagrams whose socket was already closed, since they were last asked for.
     private var strays: [PlaceID] = []
 
-    /// `number` is the group's on its worker, `fragmentation` what holds for sockets that are no listeners.
+    /// `number` is the group's, `fragmentation` is for own sockets.
     init(
         number: UInt16, listeners: [UDPSocket], poller: Poller, batch: SendBatch,
         fragmentation: UDPSocket.Fragmentation, startResolving: @escaping (_ member: Int) -> Void
@@ -46,7 +46,7 @@ struct GroupSockets: DatagramOutput, ~Copyable {
         }
     }
 
-    /// Lets every socket go.
+    /// Lets all sockets go.
     mutating func closeAll() {
         ownSockets = UniqueArray()
         listeners = UniqueArray()
@@ -60,14 +60,14 @@ struct GroupSockets: DatagramOutput, ~Copyable {
         }
     }
 
-    /// Those whose datagrams had no socket any more, since the last call.
+    /// The owners of datagrams whose socket was already closed, since the last call.
     mutating func takeStrays() -> [PlaceID] {
         guard !strays.isEmpty else { return [] }
         defer { strays = [] }
         return strays
     }
 
-    /// What fills a place that is nobody's.
+    /// What fills a place that nobody has.
     private var vacant: SocketPlace { SocketPlace(socket: listeners[0].socket, generation: 0, isOpen: false) }
 
     private func has(_ owner: PlaceID) -> Bool {
@@ -97,7 +97,7 @@ struct GroupSockets: DatagramOutput, ~Copyable {
     }
 
     mutating func close(_ owner: PlaceID) {
-        // The batch keeps the socket until what was written for it has gone out.
+        // The batch keeps the socket until what was written for it has been sent.
         if has(owner) { ownSockets[Int(owner.index)] = vacant }
     }
 
@@ -109,8 +109,8 @@ struct GroupSockets: DatagramOutput, ~Copyable {
             return
         }
         batch.append(
-            on: ownSockets[Int(owner.index)].socket, token: SendToken(.own(owner), group: number).rawValue, mayFragment: mayFragment,
-            maximum: maximum, write: write)
+            on: ownSockets[Int(owner.index)].socket, token: SendToken(.own(owner), group: number).rawValue,
+            mayFragment: mayFragment, maximum: maximum, write: write)
     }
 
     mutating func sendShared(
@@ -125,7 +125,7 @@ struct GroupSockets: DatagramOutput, ~Copyable {
 
     mutating func resolve(_ member: Int) { startResolving(member) }
 
-    /// Room for a burst of some thousand datagrams; only what is waiting is ever allocated.
+    /// Room for a burst of some thousands of datagrams; the kernel allocates only what waits.
     private static var ownBufferBytes: Int { 4 << 20 }
 }
 

@@ -8,7 +8,7 @@ import Logging
 struct KeyLog: Sendable {
     private let file: LineFile
 
-    /// Opens what `SSLKEYLOGFILE` names; nil where it is not set.
+    /// Opens what `SSLKEYLOGFILE` names; nil if it is not set.
     static func fromEnvironment(_ log: DaemonLog) throws(SystemError) -> KeyLog? {
         guard let path = Environment.value("SSLKEYLOGFILE") else { return nil }
         let file = try LineFile(appendingTo: path)

@@ -11,7 +11,7 @@ public enum LogForm: Sendable {
     case text
     /// One JSON object a line, for machines.
     case json
-    /// As entries of systemd's journal, with fields that it can be searched by.
+    /// As entries of systemd's journal, with fields to search by.
     case journal
 
     /// What suits the process's standard error: the journal, if that is where it leads.
@@ -28,7 +28,7 @@ public enum LogForm: Sendable {
 /// What is told in one go.
 struct LogLine: Sendable {
     var level: LogLevel
-    /// Whom it is about; nobody where it is about the daemon.
+    /// The tunnels it is about; none if it is about the daemon.
     var tunnels: [String]
     var message: String
     var fields: [String: String]
@@ -36,7 +36,8 @@ struct LogLine: Sendable {
     /// `2026-01-31T12:00:00.000Z warning syslog: …`.
     var text: String { "\(Self.timestamp()) \(level.rawValue) \(prefixed)" }
 
-    /// With sd-daemon(3)'s priority, which the journal reads off standard error, and without a time, which it adds.
+    /// With sd-daemon(3)'s priority, which the journal reads from standard error, and without a time, which the journal
+    /// adds.
     var prioritized: String { "<\(priority)>\(prefixed)" }
 
     /// A JSON object.
@@ -53,7 +54,7 @@ struct LogLine: Sendable {
         return Self.escaped(String(decoding: data, as: UTF8.self))
     }
 
-    /// An entry of the journal; a field that several tunnels share stands in it several times.
+    /// An entry of the journal; a field has several values if there are several tunnels.
     var journalEntry: JournalEntry {
         var entry = JournalEntry()
         entry.add("MESSAGE", prefixed)

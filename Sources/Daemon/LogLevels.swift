@@ -1,5 +1,5 @@
-// From which level on lines are written: for the daemon, and for single tunnels where they have a level of their own. All
-// threads ask and any may change it; to ask costs an atomic load or two.
+// From which level on lines are written: for the daemon, and for single tunnels where they have a level of their own.
+// All threads ask, and any may change it; asking costs an atomic load or two.
 
 import Logging
 import Synchronization
@@ -15,7 +15,7 @@ final class LogThreshold: Sendable {
         parent = nil
     }
 
-    /// Starts, and is whenever it has no level of its own, at its parent's.
+    /// Starts at its parent's level, and follows it whenever it has none of its own.
     init(of parent: LogThreshold) {
         rank = Atomic(Self.parents)
         self.parent = parent
@@ -40,7 +40,7 @@ final class LogLevels: Sendable {
 
     init(_ level: LogLevel) { daemon = LogThreshold(level) }
 
-    /// The threshold of a tunnel, the daemon's as long as nothing else was set.
+    /// The threshold of a tunnel; the daemon's until another is set.
     func threshold(of tunnel: String) -> LogThreshold {
         tunnels.withLock { tunnels in
             if let known = tunnels[tunnel] { return known }
@@ -57,7 +57,7 @@ final class LogLevels: Sendable {
         return true
     }
 
-    /// Sets all levels as a configuration has them. Tunnels that it does not have are forgotten.
+    /// Sets all levels as in a configuration. Tunnels that are not in it are forgotten.
     func configure(_ level: LogLevel, tunnels configured: [String: LogLevel?]) {
         daemon.set(level)
         tunnels.withLock { tunnels in

@@ -31,7 +31,7 @@ final class LogSink: Sendable {
     private func send(_ line: LogLine) {
         switch journal?.send(line.journalEntry) {
         case .sent: tellLost()
-        // To wait would stop a worker, and standard error leads to the same journal.
+        // Waiting would stop a worker, and standard error leads to the same journal.
         case .busy: lost.add(1, ordering: .relaxed)
         case .refused, nil: file.write(line.prioritized)
         }

@@ -1,9 +1,9 @@
-// Keeps what would be said over and over to once in a while, and counts the rest. The first of equal lines is told at once;
-// those that follow are counted and told together when a window of time is over, which begins at 10 s and doubles while
-// there is more, up to 10 min. A window without another line ends it.
+// Limits what would be said over and over to once in a while, and counts the rest. The first of equal lines is told at
+// once; those that follow are counted and told together when a window of time is over, which begins at 10 s and doubles
+// while there is more, up to 10 min. A window without another line ends it.
 //
-// Memory is bounded: of each kind of event a number of different lines is remembered, and what is beyond counts as more of
-// the same kind, so that a flood of strangers is a flood neither of lines nor of memory.
+// Memory is bounded: a limited number of different lines is remembered for each kind of event, and any more count as
+// more of the same kind, so that a flood of strangers floods neither the log nor the memory.
 
 import DTLS
 
@@ -15,7 +15,7 @@ struct LogThrottle<Item: Sendable>: Sendable {
         var count: Int
         /// In which time.
         var duration: Duration
-        /// Whether they were of the same kind only, rather than equal.
+        /// Whether they were only of the same kind, not equal.
         var isOfKind: Bool
     }
 
@@ -34,7 +34,7 @@ struct LogThrottle<Item: Sendable>: Sendable {
     }
 
     fileprivate struct Entry: Sendable {
-        /// The first that was withheld; most lines are said once and need no memory for more.
+        /// The first that was withheld; most lines are said only once and need no memory for more.
         var item: Item?
         let isOfKind: Bool
         var window: Duration
@@ -120,7 +120,7 @@ extension LogThrottle.Lines {
     fileprivate mutating func key(_ tunnel: String, _ subject: String, now: Instant) -> LogThrottle.Key {
         let key = LogThrottle.Key(tunnel: tunnel, subject: subject)
         if entries[key] != nil || entries.count < LogThrottle.capacity { return key }
-        // A look at all of them for each line of a flood would be too much.
+        // Looking at all of them for each line of a flood would be too much.
         if prunedAt.map({ now - $0 >= .seconds(1) }) ?? true {
             prunedAt = now
             entries = entries.filter { now < $0.value.until || $0.value.withheld > 0 }

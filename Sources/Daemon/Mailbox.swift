@@ -13,13 +13,13 @@ final class Mailbox<Message: Sendable>: Sendable {
         wakeup = try Wakeup()
     }
 
-    /// Adds a message. From any thread.
+    /// Adds a message. To be called from any thread.
     func post(_ message: Message) {
         messages.withLock { $0.append(message) }
         wakeup.signal()
     }
 
-    /// Takes all that wait, in order. From the receiving thread.
+    /// Takes all waiting messages, in order. To be called from the receiving thread.
     func takeAll() -> [Message] {
         wakeup.drain()
         return messages.withLock { queue in

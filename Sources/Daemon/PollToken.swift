@@ -1,17 +1,17 @@
-// What stands in the 64 bits that a poller reports and a send batch gives back: which group, and which of its sockets, or whose
-// datagram. Packing and unpacking stand side by side.
+// The 64 bits that a poller reports and a send batch gives back: 16 for the group, 2 for the kind, and the rest for the
+// listener's number or the id of a link or flow. Packing and unpacking are side by side.
 
 import Tunnel
 
 /// A socket of a group.
 enum GroupSocket: Equatable {
-    /// One that the group listens on.
+    /// A listener, by its number.
     case listener(Int)
     /// The own socket of a client's link or a server's flow.
     case own(PlaceID)
 }
 
-/// One descriptor of a worker.
+/// One of a worker's descriptors.
 enum PollToken: Equatable {
     /// A group's socket.
     case socket(GroupSocket, group: UInt16)
@@ -39,7 +39,7 @@ enum PollToken: Equatable {
     }
 }
 
-/// Whose a datagram was that the system did not send.
+/// Whose datagram it was that the system did not send.
 struct SendToken: Equatable {
     let origin: DatagramOrigin
     let group: UInt16

@@ -1,6 +1,6 @@
-// How a configuration is put in force in a daemon that runs: all of it, or where something cannot be had, none of it. What can be
-// known to fail is found before anything ends. What fails nevertheless, once groups have ended to make room, is undone: they
-// begin again as they were, and the result says whose associations that has cost.
+// How a configuration is put in force in a running daemon: all of it or, if some part cannot be, none of it. What can
+// be known to fail is found before anything ends. What still fails after groups have ended to make room is undone:
+// these groups begin again as they were, and the result says whose associations that has cost.
 
 import Configuration
 import Control
@@ -25,7 +25,7 @@ struct Reload {
         log.configure(LogLevel(configuration.daemon.logLevel), tunnels: configuration.logLevels)
         var after = before
         after.configuration = configuration
-        // What takes a restart is not in force until then, and is named each time.
+        // What needs a restart is not in force until then, and is named each time.
         after.configuration.daemon = before.configuration.daemon
         after.configuration.daemon.logLevel = configuration.daemon.logLevel
         for group in plan.ended { end(group, &after) }
@@ -51,7 +51,7 @@ struct Reload {
         succeed(result)
     }
 
-    /// Why groups cannot begin, as far as it can be known while others run that are `ending`.
+    /// Why groups cannot begin, as far as that can be known while the groups that are `ending` still run.
     private func obstacles(to groups: [GroupPlan], besides ending: [GroupPlan]) -> [ConfigurationDiagnostic] {
         let leaving = Dictionary(grouping: ending.flatMap(\.listeners).map(\.settings.listen.value), by: \.port)
         return groups.flatMap(\.listeners).compactMap { tunnel in
@@ -69,7 +69,7 @@ struct Reload {
         state.plans[group] = nil
     }
 
-    /// Begins groups; where one of them cannot, none does.
+    /// Begins groups; if one of them cannot begin, none does.
     private func begin(_ plans: [GroupPlan], _ state: inout DaemonSource.State) throws(WorkerFailure) {
         var begun: [Int] = []
         do throws(WorkerFailure) {
@@ -87,7 +87,7 @@ struct Reload {
         if state.isDraining { source.workers.drain() }
     }
 
-    /// Begins again what has ended in vain. A tunnel that cannot is not in force any more.
+    /// Begins again what has ended in vain. A tunnel that cannot begin is no longer in force.
     private func beginAgain(
         _ plans: [GroupPlan], _ state: inout DaemonSource.State, _ result: inout ReloadResult
     ) {
@@ -127,7 +127,7 @@ struct Reload {
 }
 
 extension Configuration {
-    /// The levels of tunnels, nil for those without one of their own.
+    /// The levels of tunnels; nil for those that have none of their own.
     var logLevels: [String: LogLevel?] {
         Dictionary(tunnels.map { ($0.name, $0.logLevel.map { LogLevel($0) }) }) { first, _ in first }
     }

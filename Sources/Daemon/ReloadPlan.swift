@@ -1,14 +1,15 @@
-// What a reload is to do: what runs is compared with what is wanted, group by group. Groups that differ only in what can
-// change while they run go on and are told; others that differ end and begin anew; nobody else notices.
+// What a reload is to do: what runs is compared with what is wanted, group by group. Groups that differ only in what
+// can change while they run go on with the new settings; others that differ end and begin anew; the rest notice
+// nothing.
 
 import Configuration
 import Settings
 
-/// What is to be done to come from what runs to another configuration. It changes nothing by itself.
+/// What has to be done to get from what runs to another configuration. It changes nothing by itself.
 struct ReloadPlan {
     /// The numbers of the groups that end, in order.
     private(set) var ended: [Int] = []
-    /// Groups that go on, with what is new about them; their tunnels stand in the order in which they run.
+    /// Groups that go on, with their new settings; their tunnels are in the order in which they run.
     private(set) var updated: [(group: Int, plan: GroupPlan)] = []
     /// Groups that begin.
     private(set) var begun: [GroupPlan] = []
@@ -16,7 +17,7 @@ struct ReloadPlan {
     private(set) var applied: [String] = []
     /// Tunnels that stay as they are.
     private(set) var unchanged: [String] = []
-    /// Sentences about what takes a restart.
+    /// Sentences about what needs a restart.
     private(set) var needsRestart: [String] = []
 
     /// Compares `running`, by the groups' numbers, which came from the configuration `before`, with `plans`, which were made
@@ -28,7 +29,7 @@ struct ReloadPlan {
         ) { first, _ in first }
         for plan in plans {
             let changes = plan.tunnels.map { TunnelChange(of: $0, from: origins[$0.name]) }
-            // The group that the same tunnels were before, if they were one.
+            // The group that the same tunnels formed before, if they did.
             let origin = Set(changes.map(\.group)).count == 1 ? changes[0].group : nil
             let old = origin.flatMap { running[$0] }.flatMap { $0.tunnels.count == plan.tunnels.count ? $0 : nil }
             let goesOn = old?.plainFirst == plan.plainFirst && old != nil && changes.allSatisfy(\.isLive)
@@ -49,7 +50,8 @@ struct ReloadPlan {
         tellRest(before.effective, after.effective)
     }
 
-    /// Tells of a tunnel; `newness` is why its group begins anew whatever the tunnel does, nil if it goes on.
+    /// Adds the sentence about a tunnel; `newness` is why its group begins anew whatever the tunnel does, nil if the
+    /// group goes on.
     private mutating func tell(_ change: TunnelChange, _ newness: String?) {
         let subject = "tunnel '\(change.tunnel.name)'"
         let keys = change.keys.isEmpty ? "" : "\(change.keys.joined(separator: ", ")) changed"
@@ -93,10 +95,10 @@ struct ReloadPlan {
     }
 }
 
-/// A tunnel beside what it was.
+/// A tunnel, and what it was before.
 private struct TunnelChange {
     let tunnel: TunnelPlan
-    /// What it was; nil for one that is new.
+    /// What it was before; nil for a new one.
     let before: TunnelPlan?
     /// The group that it was in.
     let group: Int?
@@ -110,25 +112,26 @@ private struct TunnelChange {
         keys = origin?.tunnel.settings.table.differences(from: tunnel.settings.table) ?? []
     }
 
-    /// Whether the tunnel can take all of it while it runs.
+    /// Whether the tunnel can take all changes while it runs.
     var isLive: Bool { keys.allSatisfy(TunnelSettings.liveKeys.contains) }
 }
 
 extension GroupPlan {
-    /// The group with its tunnels in the order of `running`, which are the same: members of a group that runs have places.
+    /// The group with its tunnels in the order of `running`, which has the same ones: members of a running group keep
+    /// their numbers.
     fileprivate func inOrder(of running: GroupPlan) -> GroupPlan {
         let places = Dictionary(running.tunnels.enumerated().map { ($1.name, $0) }) { first, _ in first }
         return GroupPlan(tunnels: tunnels.sorted { places[$0.name] ?? 0 < places[$1.name] ?? 0 })
     }
 
-    /// The tunnel that clients in plain mode get who name none, where there may be such clients and it makes a difference:
-    /// the one way in which the order of tunnels matters.
+    /// The tunnel that clients in dedicated mode get if they name none, where there may be such clients and it makes a
+    /// difference. It is the only way in which the order of tunnels matters.
     fileprivate var plainFirst: String? {
         role == .server && first.settings.sharing != .always && tunnels.count > 1 ? first.name : nil
     }
 
-    /// Why the group has to begin anew, for a tunnel that could have gone on. `old` is the group that the same tunnels were
-    /// before, if they were one; `origin` is the tunnel's.
+    /// Why the group has to begin anew, for a tunnel that could have gone on. `old` is the group that the same tunnels
+    /// formed before, if they did; `origin` is the group that the tunnel was in.
     fileprivate func newness(since old: GroupPlan?, for origin: GroupPlan?) -> String {
         let shared = role == .client ? "associations" : "address"
         guard let old else {

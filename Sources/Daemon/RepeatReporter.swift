@@ -1,5 +1,5 @@
-// Tells in time how often lines were withheld. The count is told when its window is over, not with the next line: that may
-// never come, and what goes on unseen until then is just what the count is for.
+// Tells in time how often lines were withheld. The count is told when its window is over, not with the next line: that
+// may never come, and the count is there to show what would otherwise go unseen.
 
 import DTLS
 import LinuxIO
@@ -16,7 +16,7 @@ final class RepeatReporter {
         let flag = Atomic<Bool>(false)
     }
 
-    /// Starts it; without the means for a thread the counts come with the next lines.
+    /// Starts it; if no thread can be had, the counts come with the next lines.
     init(_ log: DaemonLog) {
         self.log = log
         let stopping = Stopping()
@@ -29,7 +29,7 @@ final class RepeatReporter {
             while !stopping.flag.load(ordering: .acquiring) {
                 let now = MonotonicClock.now
                 let deadline = log.tellRepeated(now: Instant(nanoseconds: now))
-                // Deadlines that are close to each other are met together.
+                // Deadlines that are close to each other are dealt with together.
                 let wait = deadline.map { max($0.nanoseconds - now, 1_000_000_000) }
                 guard (try? poller.wait(nanoseconds: wait) { _ in }) != nil else { return }
                 alarm.drain()

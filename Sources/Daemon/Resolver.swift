@@ -1,5 +1,5 @@
-// Names are resolved on threads of their own, because the system's resolver blocks, for tens of seconds when its servers
-// are gone, and the data path never waits.
+// Names are resolved on separate threads, because the system's resolver blocks, for tens of seconds if its servers are
+// gone, and the data path never waits.
 
 import Configuration
 import LinuxIO
@@ -10,7 +10,7 @@ import Wire
 final class Resolver: Sendable {
     typealias Answer = @Sendable (Result<[Endpoint], ResolutionError>) -> Void
 
-    /// Who waits for which name: a name that is being looked up already is not looked up twice.
+    /// Who waits for which name: a name that is already being looked up is not looked up twice.
     private let waiting = Mutex<[TransportAddress: [Answer]]>([:])
 
     /// Looks up the host of `address`; `answer` is called once, from another thread.

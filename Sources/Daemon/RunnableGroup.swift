@@ -7,14 +7,14 @@ import OpenSSL
 import Tunnel
 import Wire
 
-/// A group's core with its sockets. What conforms is a wrapper, because the runtime of Swift 6.3 finds no conformance that holds
-/// only for a type that cannot be copied.
+/// A group's core with its sockets. The conforming types are wrappers, because the runtime of Swift 6.3 does not find a
+/// conformance that holds only for a type that cannot be copied.
 protocol RunnableGroup: ~Copyable {
     /// One of its sockets, if it is still there.
     func socket(_ socket: GroupSocket) -> UDPSocket?
-    /// Those whose datagrams had no socket any more, since the last call.
+    /// The owners of datagrams whose socket was already closed, since the last call.
     mutating func takeStrays() -> [PlaceID]
-    /// Lets every socket go.
+    /// Lets all sockets go.
     mutating func closeSockets()
     /// When ``handleTimeout(now:)`` has to be called next.
     var deadline: Instant? { get }
@@ -25,9 +25,9 @@ protocol RunnableGroup: ~Copyable {
         now: Instant)
     /// Counts datagrams that came cut short to one of the group's sockets.
     mutating func countTruncated(_ count: Int, at socket: GroupSocket)
-    /// Notes whether more datagrams wait at a socket than were taken in one go.
+    /// Notes whether more datagrams wait at a socket than were read in one go.
     mutating func setPressure(_ isPressed: Bool, at socket: GroupSocket)
-    /// Takes the word of ICMP about the path of a datagram that one of the group's sockets sent.
+    /// Takes the report of ICMP about the path of a datagram that one of the group's sockets sent.
     mutating func take(_ error: UDPSocket.PathError, packetSize: Int, at socket: GroupSocket, now: Instant)
     /// Takes the answer to a resolution.
     mutating func take(_ addresses: [Endpoint], ofMember member: Int, now: Instant)
@@ -42,24 +42,24 @@ protocol RunnableGroup: ~Copyable {
 
     /// Takes settings that have changed.
     mutating func update(_ plan: GroupPlan, now: Instant)
-    /// Takes on nothing new from now on.
+    /// Accepts nothing new from now on.
     mutating func drain()
-    /// Ends an association; false where there is none of this serial.
+    /// Ends an association; false if there is none with this serial.
     mutating func close(serial: UInt64, now: Instant) -> Bool
     /// Sends a heartbeat request.
     mutating func ping(serial: UInt64, ticket: UInt64, now: Instant) -> PingOutcome
-    /// What has come of pings since the last call.
+    /// The outcomes of pings since the last call.
     mutating func takePingAnswers() -> [(ticket: UInt64, answer: PingAnswer)]
-    /// Begins a handshake for new keys; nil at an end that cannot.
+    /// Begins a handshake for new keys; nil at a server's end, which cannot.
     mutating func beginRekeying(serial: UInt64, now: Instant) -> RekeyOutcome?
     /// Everything to tell since the last call, in order.
     mutating func takeEvents() -> [TunnelNotice]
 
-    /// What each tunnel has done in all, and how it stands.
+    /// What each tunnel has done in all, and what state it is in.
     func tallies() -> [MemberTally]
-    /// A part of the associations, and how many there are.
+    /// A page of associations, and how many there are in all.
     func snapshots(_ page: SnapshotPage) -> (page: [AssociationSnapshot], total: Int)
-    /// A part of the flows, and how many there are.
+    /// A page of flows, and how many there are in all.
     func flowSnapshots(_ page: SnapshotPage) -> (page: [FlowSnapshot], total: Int)
 }
 

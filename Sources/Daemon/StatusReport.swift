@@ -10,13 +10,13 @@ import Settings
 import Tunnel
 import Wire
 
-/// The names of associations and flows: `TUNNEL-GROUP-WORKER-SERIAL`, where the tunnel is the first of its group. A group
-/// that a reload begins anew has another number, so that no name is given twice. Written and read side by side.
+/// The API's ids of associations and flows: `TUNNEL-GROUP-WORKER-SERIAL`, where the tunnel is the first of its group. A
+/// group that a reload begins anew gets another number, so that no id is given twice. Written and read side by side.
 extension ReportPosition {
-    /// The name of what stands here in `plan`'s group.
+    /// The id of what is at this position in `plan`'s group.
     func text(_ plan: GroupPlan) -> String { "\(plan.first.name)-\(group)-\(worker)-\(serial)" }
 
-    /// Reads a name; the group may be one that has ended. Nil where it is no name.
+    /// Reads an id; the group may be one that has ended. Nil if it is no id.
     init?(_ text: String) {
         let parts = text.split(separator: "-", omittingEmptySubsequences: false)
         guard parts.count >= 4, let group = Int(parts[parts.count - 3]), let worker = Int(parts[parts.count - 2]),
@@ -25,7 +25,7 @@ extension ReportPosition {
         self.init(group: group, worker: worker, serial: serial)
     }
 
-    /// Reads the name of what is there; nil where no group has it.
+    /// Reads the id of something in a running group; nil if no group has it.
     init?(_ text: String, _ plans: [Int: GroupPlan]) {
         self.init(text)
         guard serial > 0, let plan = plans[group], self.text(plan) == text else { return nil }

@@ -101,7 +101,8 @@ public struct Supervisor {
         try waitForEnd(signals, source, keyLog)
     }
 
-    /// Does what signals and the control API ask for, until it is the end; throws why it is, unless that was asked for.
+    /// Does what signals and the control API ask for until the daemon is to end; throws the reason unless the end was
+    /// asked for.
     private func waitForEnd(_ signals: SignalSource, _ source: DaemonSource, _ keyLog: KeyLog?) throws {
         let poller = try Poller(capacity: 2)
         try poller.add(signals.descriptor, token: 0)
@@ -128,7 +129,7 @@ public struct Supervisor {
         }
     }
 
-    /// How often it is looked whether a daemon that drains still has flows.
+    /// How often a draining daemon is checked for remaining flows.
     private static let drainInterval: Int64 = 500_000_000
 
     // MARK: Reload

@@ -22,7 +22,7 @@ struct TunnelPlan: Sendable {
             oversize: settings.oversize, serverName: settings.role == .server ? requestedName : nil)
     }
 
-    /// Server: the name by which a client in plain mode asks for the tunnel.
+    /// Server: the name by which a client in dedicated mode asks for the tunnel.
     private var requestedName: String? {
         guard case .name(let name) = settings.serverName else { return nil }
         return name.lowercased()
@@ -32,7 +32,7 @@ struct TunnelPlan: Sendable {
 
     var path: PathSettings { PathSettings(heartbeat: settings.heartbeat, pathMTU: settings.mtu) }
 
-    /// The name or address that the server's certificate has to be for; an IPv6 address stands without brackets.
+    /// The name or address that the server's certificate has to be for; an IPv6 address without brackets.
     var serverName: String {
         switch settings.serverName ?? settings.forward.value.host {
         case .address(let address): "\(address)"

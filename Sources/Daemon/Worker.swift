@@ -1,14 +1,15 @@
 // One thread that carries datagrams: a poller, the batches, and every group of the daemon with its share of the flows.
 //
 // A turn:
-//   1. waits until a socket can be read, a message has come, or a group has something due: a wake-up costs what is due, and groups
-//      that have nothing to do are not looked at;
+//   1. waits until a socket can be read, a message has come, or a group has something due. A wake-up costs what is due;
+//      groups that have nothing to do are not looked at;
 //   2. reads batch after batch from each socket that is ready, and pushes them into its group;
 //   3. does what is due;
-//   4. sends everything that was written meanwhile, has the groups that took part tell what has happened, and sets their timers.
+//   4. sends everything that was written meanwhile, lets the groups that took part tell what has happened, and sets
+//      their timers.
 //
-// Workers share nothing. The kernel spreads senders over their sockets (SO_REUSEPORT) and keeps each sender with one; in shared
-// mode each worker has an association of its own with the peer, so that a flow's datagrams stay in order.
+// Workers share nothing. The kernel spreads senders over their sockets (SO_REUSEPORT) and keeps each sender with one;
+// in shared mode each worker has its own association with the peer, so that a flow's datagrams stay in order.
 
 import Configuration
 import DTLS
@@ -21,19 +22,19 @@ import Wire
 enum WorkerMessage: Sendable {
     /// A name was resolved, or could not be.
     case addresses(group: UInt16, member: Int, [Endpoint])
-    /// Something is wanted that a status shows.
+    /// A status needs a report.
     case report(ReportRequest, @Sendable ([GroupReport]) -> Void)
-    /// Something is to be done with an association.
+    /// A command on an association.
     case act(AssociationAct, group: Int, serial: UInt64, @Sendable (ActOutcome) -> Void)
-    /// A group's settings have changed in what can change while it runs.
+    /// Settings of a group have changed that can change while it runs.
     case update(GroupPlan, group: Int)
     /// A group has been added to the configuration, or replaces one.
     case add(GroupPlan, group: Int, @Sendable (WorkerFailure?) -> Void)
-    /// A group is to tell its peers goodbye and end.
+    /// A group is to say goodbye to its peers and end.
     case remove(group: Int, @Sendable () -> Void)
     /// Nothing new is to begin.
     case drain
-    /// The worker is to tell its peers goodbye and end.
+    /// The worker is to say goodbye to its peers and end.
     case stop
 }
 
@@ -44,7 +45,7 @@ struct WorkerFailure: Error, CustomStringConvertible {
 
 /// A worker, made and used on its own thread.
 final class Worker {
-    /// A group with the deadline that it is armed for, and whether it takes part in this turn.
+    /// A group, the deadline that its timer is set to, and whether it takes part in this turn.
     private struct Entry {
         let runner: any Runner
         var armed: Instant?
@@ -93,7 +94,7 @@ final class Worker {
         for (group, plan) in plans.enumerated() { try add(plan, as: group) }
     }
 
-    /// Carries datagrams until it is told to stop; tells every peer goodbye then, and also where it cannot go on.
+    /// Carries datagrams until it is told to stop or cannot go on, and then says goodbye to every peer.
     func run() throws(SystemError) {
         defer { for group in groups.indices { end(group) } }
         var isRunning = true
@@ -142,14 +143,14 @@ final class Worker {
     }
 
     private func readErrors(of socket: GroupSocket, _ runner: any Runner) {
-        // Whoever can make ICMP messages must not keep the worker here.
+        // Whoever can send ICMP messages must not keep the worker here.
         for _ in 0..<Self.errorsInARow {
             guard let error = runner.socket(socket)?.nextPathError() else { return }
             runner.handle(error, at: socket, now: MonotonicClock.instant)
         }
     }
 
-    /// Leaves a socket alone for a second that cannot be read: the poller would report it again at once, for ever.
+    /// Leaves a socket that cannot be read alone for a second: the poller would report it again at once, for ever.
     private func pause(_ socket: GroupSocket, of group: Int, _ descriptor: UDPSocket) {
         try? poller.remove(descriptor.descriptor)
         pauses.append(Pause(socket: socket, group: group, until: MonotonicClock.instant + .seconds(1)))
@@ -176,7 +177,7 @@ final class Worker {
 
     private func entry(_ group: Int) -> Entry? { groups.indices.contains(group) ? groups[group] : nil }
 
-    /// Has a group take part in this turn.
+    /// Makes a group take part in this turn.
     @discardableResult
     private func touch(_ group: Int) -> (any Runner)? {
         guard let entry = entry(group) else { return nil }
@@ -213,8 +214,8 @@ final class Worker {
         groups[group]?.armed = armed
     }
 
-    /// Sends what was written, and tells whose datagrams the system did not take. A refused probe of the path MTU is answered with
-    /// a smaller one, which is to leave too; sizes only shrink.
+    /// Sends what was written, and tells the groups which datagrams the system did not take. A refused probe of the
+    /// path MTU leads to a smaller one, which is sent too; this ends, because sizes only shrink.
     private func send() {
         while true {
             var failures: [(token: SendToken, count: Int, code: CInt)] = []
@@ -261,8 +262,8 @@ final class Worker {
         case .client:
             let name = PeerName(settings.serverName)
             var group = ClientGroup<OpenSSLHandshake, GroupSockets>(
-                plan.members, policy: settings.settings.reconnect, path: settings.path, sharing: settings.settings.sharing,
-                connect: settings.settings.connect, output: sockets, seed: seed
+                plan.members, policy: settings.settings.reconnect, path: settings.path,
+                sharing: settings.settings.sharing, connect: settings.settings.connect, output: sockets, seed: seed
             ) { datagramSize in
                 logs.whole.engine { () throws(OpenSSLError) in
                     try OpenSSLHandshake(client: source.context, verifying: name, datagramSize: datagramSize)
@@ -284,7 +285,7 @@ final class Worker {
         }
     }
 
-    /// Ends a group: its peers are told goodbye.
+    /// Ends a group, which says goodbye to its peers.
     private func end(_ group: Int) {
         guard let runner = entry(group)?.runner else { return }
         runner.close()
@@ -358,12 +359,12 @@ final class Worker {
         options.pathErrors = isServer
         var listeners: [UDPSocket] = []
         for tunnel in plan.listeners {
-            // Where the socket has one address only, answers leave from there anyway.
+            // If the socket has only one address, answers leave from there anyway.
             let address = tunnel.settings.listen.value
             options.packetInfo = address.address.isUnspecified
             let listener = try UDPSocket.bound(to: address, options: options)
-            // On the DTLS side every packet says that it must not be fragmented, so that the path MTU shows; the exceptions
-            // are made datagram by datagram. What applications exchange with culvert is theirs to size.
+            // On the DTLS side every packet has the "do not fragment" bit set, so that the path MTU shows; exceptions
+            // are made datagram by datagram. The size of what applications exchange with culvert is their own business.
             try listener.setFragmentation(isServer ? .probe : .allowed)
             listeners.append(listener)
         }

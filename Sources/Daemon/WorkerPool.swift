@@ -6,7 +6,7 @@ import Synchronization
 
 /// The running workers.
 final class WorkerPool {
-    /// A worker's way of saying that it has started, or why not.
+    /// How a worker says that it has started, or why not.
     private final class Start: Sendable {
         let result = Mutex<Result<Void, WorkerFailure>?>(nil)
         let done: Wakeup
@@ -14,7 +14,7 @@ final class WorkerPool {
         init() throws(SystemError) { done = try Wakeup() }
     }
 
-    /// The way to talk to them.
+    /// How to talk to them.
     let workers: Workers
     private var threads: [OpaqueThread] = []
 
@@ -27,13 +27,14 @@ final class WorkerPool {
         func join() { thread.take()?.join() }
     }
 
-    /// Has a worker carry datagrams until it is told to stop.
+    /// Makes a worker carry datagrams until it is told to stop.
     typealias Run = @Sendable (Worker) throws(SystemError) -> Void
 
     /// Starts `count` workers and waits until each has opened its sockets.
     ///
-    /// Without one of its workers a daemon serves a part of its senders only, so it must not go on: `failed` is told of each
-    /// that ends by itself, from its thread. It still answers what is asked of it, until ``stop()``.
+    /// Without one of its workers a daemon serves only some of its senders, so it must not go on: `failed` is called
+    /// for each worker that ends by itself, on its thread. Until ``stop()`` such a worker still answers messages, with
+    /// refusals.
     init(
         count: Int, plans: [GroupPlan], log: DaemonLog, run: @escaping Run,
         failed: @escaping @Sendable (WorkerFailure) -> Void
@@ -106,7 +107,7 @@ final class WorkerPool {
 }
 
 extension Mailbox<WorkerMessage> {
-    /// Answers everything with a refusal until told to stop: who waits for a worker must not wait for ever because it has ended.
+    /// Answers everything with a refusal until told to stop: nobody must wait for ever for a worker that has ended.
     fileprivate func refuseAll(because failure: WorkerFailure) {
         while true {
             wakeup.wait()

@@ -6,11 +6,11 @@ import Wire
 
 /// What is wanted of the workers.
 enum ReportRequest: Sendable {
-    /// Of every tunnel what it has carried, and of its associations how many there are in which state.
+    /// What every tunnel has carried, and how many associations it has in each state.
     case tunnels
-    /// A part of the associations.
+    /// A page of associations.
     case associations(ReportPage)
-    /// A part of the flows.
+    /// A page of flows.
     case flows(ReportPage)
 }
 
@@ -29,14 +29,14 @@ struct ReportPosition: Comparable, Sendable {
 struct ReportPage: Sendable {
     /// The position after which it begins.
     var after: ReportPosition?
-    /// The most elements that it has; each worker gives so many.
+    /// The most elements that it has; each worker gives up to this many.
     var limit = Int.max
     /// The one tunnel that is wanted; nil for all.
     var tunnel: (group: Int, member: Int)?
 }
 
 extension ReportPage {
-    /// What of a group on a worker is on the page; nil for nothing.
+    /// Which part of a group on a worker is on the page; nil if none is.
     func part(of group: Int, worker: Int) -> SnapshotPage? {
         if let tunnel, tunnel.group != group { return nil }
         var part = SnapshotPage(limit: limit, member: tunnel?.member)
@@ -57,7 +57,7 @@ struct GroupReport: Sendable {
     var members: [MemberTally] = []
     var associations: [AssociationSnapshot] = []
     var flows: [FlowSnapshot] = []
-    /// With flows: of each tunnel, whether the peer refuses its service.
+    /// In a report of flows: for each tunnel, whether the peer refuses its service.
     var isRefused: [Bool] = []
     /// How many associations or flows there are in all, on this page or not.
     var total = 0

@@ -7,8 +7,8 @@ import Synchronization
 struct Workers: Sendable {
     /// One for each worker, by its number.
     let mailboxes: [Mailbox<WorkerMessage>]
-    /// What they answer to the thread that waits. It is there from the start, for a want of descriptors must not keep groups
-    /// from ending.
+    /// Their answers to the thread that waits. It is made at the start, because a lack of descriptors must not keep
+    /// groups from ending.
     private let answers: Mailbox<WorkerFailure?>
 
     init(_ mailboxes: [Mailbox<WorkerMessage>]) throws(SystemError) {
@@ -25,14 +25,14 @@ struct Workers: Sendable {
         for mailbox in mailboxes { mailbox.post(.report(request) { collected.add($0) }) }
     }
 
-    /// Has something done with an association.
+    /// Has a command carried out on an association.
     func act(_ act: AssociationAct, _ position: ReportPosition, _ give: @escaping @Sendable (ActOutcome) -> Void) {
         guard mailboxes.indices.contains(position.worker) else { return give(.notFound) }
         mailboxes[position.worker].post(.act(act, group: position.group, serial: position.serial, give))
     }
 
-    /// Gives every worker a group; blocks until all have opened its sockets. Where one cannot, none keeps the group. To be
-    /// called from one thread only, as ``remove(_:)``.
+    /// Gives every worker a group; blocks until all have opened its sockets. If one cannot, none keeps the group. To be
+    /// called from one thread only, like ``remove(_:)``.
     func add(_ plan: GroupPlan, as group: Int) throws(WorkerFailure) {
         let failures = gather { mailbox, done in mailbox.post(.add(plan, group: group) { done($0) }) }
         guard let failure = failures.compactMap({ $0 }).first else { return }
@@ -50,7 +50,7 @@ struct Workers: Sendable {
         for mailbox in mailboxes { mailbox.post(.update(plan, group: group)) }
     }
 
-    /// Has every worker take on nothing new.
+    /// Makes every worker accept nothing new.
     func drain() {
         for mailbox in mailboxes { mailbox.post(.drain) }
     }

@@ -12,7 +12,7 @@ public struct ImpairedPath: Sendable {
     public struct Departure: Hashable, Sendable {
         /// The bytes, perhaps changed.
         public let datagram: [UInt8]
-        /// What the submitter gave along; it means nothing to the path.
+        /// What the submitter passed with it; it means nothing to the path.
         public let tag: Int
     }
 

@@ -1,6 +1,6 @@
-// What is wrong with one direction of a path: a plain value, the configuration of `ImpairedPath`.
-// Every effect is off by default. No value here can trap: probabilities outside 0...1 act as the nearer end,
-// negative durations and sizes act as zero.
+// What is wrong with one direction of a path: a plain value that configures `ImpairedPath`. Every effect is off by
+// default. No value here can trap: probabilities outside 0...1 act as the nearer end, negative durations and sizes act
+// as zero.
 
 /// How one direction of a path treats the datagrams that cross it.
 ///

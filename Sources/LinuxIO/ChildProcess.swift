@@ -3,7 +3,7 @@
 
 internal import Glibc
 
-/// A running program, ended when it is let go.
+/// A running program, which is ended when it is let go.
 public final class ChildProcess {
     /// Its process id, also the id of its process group.
     public let pid: Int32
@@ -46,7 +46,7 @@ public final class ChildProcess {
 
     deinit { end() }
 
-    /// Whether the program runs on. Once it has ended by itself, what it has forked is ended too.
+    /// Whether the program still runs. Once it has ended by itself, what it has forked is ended too.
     public var isRunning: Bool {
         guard status == nil else { return false }
         var info = unsafe siginfo_t()
@@ -71,7 +71,7 @@ public final class ChildProcess {
     }
 
     private func collect() {
-        // Before its leader is collected, the id of the group cannot be anyone else's.
+        // Until its leader is reaped, no other group can have the id.
         kill(-pid, SIGKILL)
         var code: CInt = 0
         _ = unsafe waitpid(pid, &code, 0)

@@ -12,7 +12,7 @@ public enum MonotonicClock {
     public static var now: Int64 { nanoseconds(CLOCK_MONOTONIC) }
 }
 
-/// The CPU time that has been used, by user code and by the kernel for it.
+/// The CPU time that has been used, by user code and by the kernel on its behalf.
 public enum CPUTime {
     /// Nanoseconds used by all threads of this process.
     public static var process: Int64 { nanoseconds(CLOCK_PROCESS_CPUTIME_ID) }

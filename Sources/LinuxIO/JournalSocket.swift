@@ -1,5 +1,5 @@
 // The journal's native protocol (systemd's "Native Journal Protocol"): a log entry with fields is one datagram to
-// journald's socket. Whoever logs is never stopped by it: the socket does not wait.
+// journald's socket. Whoever logs is never held up: the socket does not wait.
 
 internal import Glibc
 
@@ -12,15 +12,15 @@ public struct JournalEntry: Sendable {
     public init() {}
 
     /// Adds a field; one name may be added with several values. `name` gets the journal's form, upper-case letters,
-    /// digits and `_`, 64 at most; without a letter in it nothing is added. Of `value` 16 KiB are kept, so that an entry
-    /// always fits a datagram.
+    /// digits and `_`, 64 at most; without a letter in it nothing is added. At most 16 KiB of `value` are kept, so that
+    /// an entry always fits a datagram.
     public mutating func add(_ name: String, _ value: String) {
         let name = name.utf8.map(Self.nameByte).drop { !(UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) }
         guard !name.isEmpty else { return }
         bytes += name.prefix(64)
         let value = Self.bounded(value)
         if value.contains(UInt8(ascii: "\n")) {
-            // What spans lines has its length before it, in eight bytes, the lowest first.
+            // A value of several lines has its length in front, in eight bytes, lowest first.
             bytes.append(UInt8(ascii: "\n"))
             for shift in 0..<8 { bytes.append(UInt8(truncatingIfNeeded: value.count >> (8 * shift))) }
         } else {
@@ -40,7 +40,7 @@ public struct JournalEntry: Sendable {
         }
     }
 
-    /// Cut between characters of UTF-8, never within one.
+    /// Cuts between characters of UTF-8, never within one.
     private static func bounded(_ value: String) -> [UInt8] {
         let bytes = Array(value.utf8)
         guard bytes.count > maximumValueLength else { return bytes }
@@ -68,15 +68,15 @@ public final class JournalSocket: Sendable {
     private let address: UnixAddress
     private let socket: OwnedDescriptor
 
-    /// Prepares to send to the socket at `path`, which may come, go and come again; nil where that is no socket's path or
-    /// there is no socket to be had.
+    /// Prepares to send to the socket at `path`, which may come, go and come back; nil if that cannot be a socket's
+    /// path, or the system gives no socket to send from.
     public init?(path: String = JournalSocket.path) {
         guard let address = UnixAddress(path), let socket = try? UnixAddress.makeSocket() else { return nil }
         self.address = address
         self.socket = socket
     }
 
-    /// Sends an entry. From any thread.
+    /// Sends an entry. To be called from any thread.
     public func send(_ entry: JournalEntry) -> Outcome {
         switch address.send(entry.bytes, from: socket) {
         case 0: .sent

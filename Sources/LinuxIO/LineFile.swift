@@ -1,5 +1,5 @@
-// Lines of text to a descriptor: the log, the key log, what a command answers. Each line is one write, so that lines of
-// several threads do not tear each other apart.
+// Lines of text to a descriptor: the log, the key log, the output of a command. Each line is one write, so that lines
+// of several threads do not mix.
 
 internal import Glibc
 
@@ -29,7 +29,7 @@ public final class LineFile: Sendable {
         if isOwned { close(descriptor) }
     }
 
-    /// What it leads to, as `DEVICE:INODE` in decimal numbers, the form of systemd's JOURNAL_STREAM; nil where the system
+    /// What it leads to, as `DEVICE:INODE` in decimal numbers, the form of systemd's JOURNAL_STREAM; nil if the system
     /// does not say.
     public var identity: String? {
         var status = stat()
@@ -37,7 +37,7 @@ public final class LineFile: Sendable {
         return "\(status.st_dev):\(status.st_ino)"
     }
 
-    /// Writes `line` and its end. What cannot be written is lost: nobody may be stopped by a full disk under its log.
+    /// Writes `line` and its end. What cannot be written is lost: a full disk under the log must not stop anybody.
     ///
     /// - Returns: whether all of it was written.
     @discardableResult
@@ -45,7 +45,7 @@ public final class LineFile: Sendable {
         write(bytes: Array("\(line)\n".utf8))
     }
 
-    /// Writes bytes as they are, and otherwise as `write`.
+    /// Writes bytes as they are; otherwise like `write`.
     @discardableResult
     public func write(bytes: [UInt8]) -> Bool {
         var bytes = bytes[...]

@@ -1,5 +1,4 @@
-// A thread of its own for each worker: its loop blocks in epoll, which the cooperative pool of Swift's
-// concurrency must never do.
+// A thread for each worker: its loop blocks in epoll, which a thread of Swift's cooperative pool must never do.
 
 internal import CLinux
 internal import Glibc
@@ -8,7 +7,7 @@ internal import Glibc
 public struct NativeThread: ~Copyable, Sendable {
     private let thread: pthread_t
 
-    /// Starts a thread that runs `body`. Of `name` the system keeps 15 bytes.
+    /// Starts a thread that runs `body`. The system keeps 15 bytes of `name`.
     public static func start(
         name: String, stackBytes: Int = 1 << 20, body: @escaping @Sendable () -> Void
     ) throws(SystemError) -> NativeThread {

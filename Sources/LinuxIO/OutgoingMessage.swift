@@ -1,11 +1,12 @@
-// One message that a SendBatch is filling: one datagram, or several of equal size that UDP_SEGMENT makes of one buffer again.
-// It keeps its socket open until it has been sent. The datagrams themselves, and the kernel's view of them, are the batch's.
+// One message that a SendBatch is filling: one datagram, or several of equal size that the kernel cuts from one buffer
+// (UDP_SEGMENT). It keeps its socket open until it has been sent. The datagrams themselves, and the kernel's view of
+// them, are the batch's.
 
 internal import Wire
 
 /// A message in the making.
 struct OutgoingMessage {
-    /// Kept so that nobody else gets the descriptor's number before the message has left.
+    /// Kept so that no other socket gets the descriptor's number before the message has left.
     let socket: UDPSocket
     /// What its datagrams have in common.
     let key: Key
@@ -17,7 +18,7 @@ struct OutgoingMessage {
     var bytes: Int
     /// Whether another datagram may join.
     var isOpen: Bool
-    /// The bytes of ancillary data but for the segment size.
+    /// The bytes of ancillary data, without the segment size.
     let controlBytes: Int
 
     /// A message of one datagram of `length` bytes.
@@ -30,8 +31,8 @@ struct OutgoingMessage {
         self.controlBytes = controlBytes
     }
 
-    /// What datagrams have in common that may share a message. It holds no reference, so that one can be made for each
-    /// datagram; a message that waits keeps the descriptor's number its socket's.
+    /// What datagrams must have in common to share a message. It holds no reference, so making one for each datagram
+    /// costs nothing; a waiting message makes sure that the descriptor's number stays its socket's.
     struct Key {
         let descriptor: CInt
         let isNamed: Bool
@@ -46,7 +47,8 @@ struct OutgoingMessage {
             isNamed = destination != nil
             self.destination = destination ?? Endpoint(address: unspecified, port: 0)
             self.source = source ?? unspecified
-            // Datagrams that may be fragmented go apart from others, and only where the socket makes a difference.
+            // Datagrams that may be fragmented go separately from others, but only if the socket would not fragment
+            // them anyway.
             restored = mayFragment && socket.fragmentation != .allowed ? socket.fragmentation.value : -1
         }
 

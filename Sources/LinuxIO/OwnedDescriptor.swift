@@ -5,7 +5,7 @@ internal import Glibc
 struct OwnedDescriptor: ~Copyable {
     let rawValue: CInt
 
-    /// Takes over what a system call has answered: a descriptor, or -1 with the reason in errno.
+    /// Takes over what a system call has returned: a descriptor, or -1 with the reason in errno.
     init(_ result: CInt, _ operation: StaticString, _ subject: String? = nil) throws(SystemError) {
         guard result >= 0 else { throw .last(operation, subject) }
         rawValue = result

@@ -1,5 +1,5 @@
-// Waits until descriptors can be read: epoll, level-triggered, with timeouts to the nanosecond where the kernel has them. Nothing
-// waits to be able to write: what a socket has no room for is dropped and counted.
+// Waits until descriptors can be read: epoll, level-triggered, with timeouts to the nanosecond where the kernel has
+// them. Nothing waits until it can write: what a socket has no room for is dropped and counted.
 
 internal import CLinux
 internal import Glibc
@@ -31,8 +31,8 @@ internal import Glibc
         try control(EPOLL_CTL_ADD, descriptor, token, EPOLLIN.rawValue)
     }
 
-    /// As ``add(_:token:)``, but whether there is something to read does not matter: only an error does, and that the other end
-    /// has gone.
+    /// Like ``add(_:token:)``, but reports only an error, or that the other end has gone, and not that there is
+    /// something to read.
     public func addForErrors(_ descriptor: CInt, token: UInt64) throws(SystemError) {
         try control(EPOLL_CTL_ADD, descriptor, token, 0)
     }
@@ -63,7 +63,7 @@ internal import Glibc
     private func poll(_ nanoseconds: Int64) -> CInt {
         if hasNanoseconds {
             let result = unsafe culvert_epoll_wait(epoll.rawValue, events, CInt(capacity), nanoseconds)
-            // EPERM is what an older seccomp filter answers for a system call it does not know.
+            // EPERM is what an older seccomp filter returns for a system call that it does not know.
             guard result == -ENOSYS || result == -EPERM else { return result }
             hasNanoseconds = false
         }

@@ -7,7 +7,7 @@ public enum ProcessUsage {
     /// Its number.
     public static var identifier: Int { Int(getpid()) }
 
-    /// Bytes of memory that are its own or shared and in RAM; nil where the system does not tell.
+    /// Bytes of its memory that are in RAM, shared ones included; nil if the system does not tell.
     public static var residentBytes: UInt64? {
         let descriptor = unsafe open("/proc/self/statm", O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }

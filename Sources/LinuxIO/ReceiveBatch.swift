@@ -8,12 +8,12 @@ public import Wire
 
 /// What one read has brought.
 public enum ReceiveOutcome: Equatable, Sendable {
-    /// So many slots are filled; each holds one datagram or several of equal size from one sender.
+    /// This many slots are filled; each holds one datagram, or several of equal size from one sender.
     case received(slots: Int)
     /// Nothing is waiting.
     case empty
-    /// The socket is unusable, or the system is out of memory: the errno. A `Poller` may report the socket again at once, and
-    /// will as long as the reason lasts; so whoever reads takes it out of the poller before waiting again.
+    /// The socket is unusable, or the system is out of memory: the errno. As long as the reason lasts, a `Poller` may
+    /// report the socket again at once, so whoever reads takes it out of the poller before waiting again.
     case failed(CInt)
 }
 
@@ -23,9 +23,9 @@ public enum ReceiveOutcome: Equatable, Sendable {
 @safe public final class ReceiveBatch {
     /// Whether the last read filled every slot, so that more may be waiting.
     public var wasFull: Bool { received == slots }
-    /// How many errors that ICMP had left on the socket the last read has cleared.
+    /// How many errors, left on the socket by ICMP, the last read has cleared.
     public private(set) var pendingErrors = 0
-    /// How many datagrams were dropped, in all, because the kernel had cut them or what belongs to them.
+    /// How many datagrams were dropped, in all, because the kernel had cut them or their ancillary data.
     public private(set) var truncated = 0
 
     private let slots: Int

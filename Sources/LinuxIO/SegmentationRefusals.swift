@@ -5,7 +5,7 @@
 internal import Glibc
 internal import Wire
 
-/// A small table of refusals. What it forgets is only refused, and sent one by one, once more.
+/// A small table of refusals. If it forgets one, a message is refused, and its datagrams sent one by one, once more.
 @safe struct SegmentationRefusals: ~Copyable {
     private struct Refusal {
         var descriptor: CInt = -1

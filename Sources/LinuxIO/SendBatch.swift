@@ -18,7 +18,8 @@ public import Wire
     /// What has been done so far.
     private(set) var statistics = SendStatistics()
 
-    // Kernels before 6.9 take no more than 64 segments, and of more than 65000 bytes lo makes single datagrams again.
+    // Kernels before 6.9 take no more than 64 segments, and the loopback interface splits messages of more than 65000
+    // bytes.
     private static let maximumSegments = 64
     private static let maximumMessageBytes = 65000
     private static let recentCount = 256
@@ -44,7 +45,7 @@ public import Wire
     private let vectors: UnsafeMutablePointer<iovec>
     /// `maximumSegments` for each message: whose each of its datagrams is.
     private let tokens: UnsafeMutablePointer<UInt64>
-    /// By hash of the key: the newest message with that key, or one with another key. See `find`.
+    /// By hash of the key: the newest message with that key, or one with another key. See `merge`.
     private let recent: UnsafeMutablePointer<Int32>
 
     /// Makes a batch that flushes itself when `arenaBytes` of datagrams or `messageCapacity` messages are waiting.
@@ -91,7 +92,7 @@ public import Wire
     ///   - mayFragment: whether IP may cut this datagram into pieces although the socket forbids it.
     ///   - maximum: how many bytes `write` gets. They are not zeroed.
     ///   - write: returns the length of the datagram, 0 being a legal one, or nil for none. It must not use the batch.
-    /// - Returns: whether a datagram was queued. None is when `write` returns nil or more than it was given, or when
+    /// - Returns: whether a datagram was queued. None is queued if `write` returns nil or more than it was given, or if
     ///   `maximum` is more than the arena has.
     @discardableResult
     public func append(
@@ -108,7 +109,7 @@ public import Wire
         return true
     }
 
-    /// Queues a copy of a datagram; otherwise as the other `append`.
+    /// Queues a copy of a datagram; otherwise like the other `append`.
     @discardableResult
     public func append(
         _ datagram: RawSpan, on socket: UDPSocket, to destination: Endpoint? = nil, from source: IPAddress? = nil,
@@ -124,8 +125,8 @@ public import Wire
         return true
     }
 
-    /// Sends all that waits, without blocking, and reports what has failed since the last call, flushes that the batch
-    /// has made by itself included.
+    /// Sends all that waits, without blocking, and reports what has failed since the last call, including in flushes
+    /// that the batch made by itself.
     ///
     /// `onFailure` gets the token, how many datagrams in a row failed, and the errno: EAGAIN or ENOBUFS when buffers
     /// are full, EMSGSIZE when a datagram is longer than the path takes. Nothing that failed is tried again later.
@@ -268,13 +269,13 @@ public import Wire
         flushes &+= 1
     }
 
-    /// Lets IP fragment what a socket sends next, or has it as the socket's owner wants it again.
+    /// Lets IP fragment what a socket sends next, or restores what the socket's owner wants.
     private func allowFragmentation(_ entry: OutgoingMessage, _ isAllowed: Bool) {
         let value = isAllowed ? UDPSocket.Fragmentation.allowed.value : entry.key.restored
         statistics.systemCalls &+= 1
         _ = culvert_set_path_mtu_discovery(entry.key.descriptor, entry.socket.family, value)
-        // No router cuts IPv6 packets, and the system does so by what it knows of the path, which is nothing where ICMP is
-        // filtered: so the pieces are what every path carries.
+        // No router cuts IPv6 packets. The system does, by what it knows about the path, which is nothing if ICMP is
+        // filtered, so the fragments are of a size that every path carries.
         guard entry.socket.family == AF_INET6 else { return }
         statistics.systemCalls &+= 1
         _ = culvert_set_fragment_size(entry.key.descriptor, isAllowed ? Self.minimumIPv6MTU : 0)
@@ -283,7 +284,8 @@ public import Wire
     private func send(_ descriptor: CInt, messages: UnsafeMutablePointer<culvert_message>, count: Int) -> Int {
         statistics.systemCalls &+= 1
         let result = unsafe culvert_send(descriptor, messages, CUnsignedInt(count))
-        // sendmmsg has no reason to take none and name no error; going round for ever is not the answer to it.
+        // sendmmsg has no reason to take no message and report no error; but if it did, the loop must not go on for
+        // ever.
         return result == 0 ? Int(-EIO) : Int(result)
     }
 

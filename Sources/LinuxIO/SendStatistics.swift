@@ -1,5 +1,5 @@
-// The account that a SendBatch keeps of itself: what the kernel has taken, what it has refused, and in how many system calls.
-// It is counted per message, never per datagram. It is how tests see how datagrams were put together.
+// What a SendBatch counts: what the kernel has taken, what it has refused, and in how many system calls. It is counted
+// per message, never per datagram. It is how tests see how datagrams were put together.
 
 /// What a `SendBatch` has done since it was made.
 struct SendStatistics: Equatable, Sendable {

@@ -3,7 +3,7 @@
 
 internal import Glibc
 
-/// The way to the service manager, if there is one.
+/// Sends to the service manager, if there is one.
 public struct ServiceNotifier: Sendable {
     private let address: UnixAddress?
 

@@ -1,9 +1,9 @@
-// Signals as something to poll for: signalfd. They are blocked, so that no handler ever interrupts anything.
+// Signals as something to poll for, by signalfd. They are blocked, so that no handler ever interrupts anything.
 
 internal import CLinux
 internal import Glibc
 
-/// A signal that a program answers to.
+/// A signal that a program reacts to.
 public enum Signal: Sendable, CaseIterable {
     /// SIGTERM.
     case terminate

@@ -4,7 +4,7 @@
 internal import CLinux
 internal import Glibc
 
-/// What is to be known of terminals.
+/// What there is to know about terminals.
 public enum Terminal {
     /// Whether a descriptor is a terminal's: 0 for standard input, 1 for standard output.
     public static func isTerminal(_ descriptor: CInt) -> Bool { isatty(descriptor) == 1 }

@@ -27,7 +27,7 @@ public final class UDPSocket {
         /// The defaults, for a socket that carries the datagrams of many.
         public init() {}
 
-        /// For one of thousands of sockets: the system's default buffers.
+        /// For one of thousands of sockets: buffers of the system's default size.
         public static var perFlow: Options {
             var options = Options()
             options.receiveBufferBytes = nil
@@ -67,7 +67,7 @@ public final class UDPSocket {
     /// AF_INET or AF_INET6.
     let family: CInt
     private let owned: OwnedDescriptor
-    /// What holds for datagrams of which nothing else is said.
+    /// What holds for datagrams unless their sender says otherwise.
     // Not public: reading a public variable costs a dynamic exclusivity check, and this one is read for each datagram.
     private(set) var fragmentation = Fragmentation.allowed
 

@@ -7,7 +7,7 @@ internal import Glibc
 struct UnixAddress: Sendable {
     private let name: [UInt8]
 
-    /// Takes a path, or a name in the abstract namespace after `@`; nil for anything else and for what is too long.
+    /// Takes a path, or `@` and a name in the abstract namespace; nil for anything else and for what is too long.
     init?(_ path: String) {
         var name = Array(path.utf8)
         let capacity = MemoryLayout.size(ofValue: sockaddr_un().sun_path)
@@ -26,7 +26,7 @@ struct UnixAddress: Sendable {
             socket(AF_UNIX, CInt(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0), "socket")
     }
 
-    /// Sends one datagram; answers 0 or an errno value.
+    /// Sends one datagram; returns 0 or an errno value.
     func send(_ bytes: [UInt8], from socket: borrowing OwnedDescriptor) -> CInt {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)

@@ -1,4 +1,4 @@
-// How the size of packets that the path carries is found (RFC 8899). Sizes are those of IP packets, headers included.
+// How the largest packet that the path carries is found (RFC 8899). Sizes are those of IP packets, headers included.
 
 /// Bounds and pace of the search.
 public struct PathMTUSettings: Equatable, Sendable {

@@ -1,4 +1,4 @@
-// The pace at which a server is tried that cannot be reached.
+// How often a server that cannot be reached is tried again.
 
 /// How long a client waits between attempts: doubling from `minimum` to `maximum`.
 public struct ReconnectPolicy: Equatable, Sendable {

@@ -1,8 +1,8 @@
-// Who has an association: each flow, or many flows together.
+// Whether each flow has an association, or many flows share one.
 
 /// Whether flows share an association, which takes culvert at both ends.
 public enum SharingPolicy: String, CaseIterable, Sendable {
-    /// Where the peer can.
+    /// If the peer can.
     case auto
     /// Always; a peer that cannot is refused.
     case always

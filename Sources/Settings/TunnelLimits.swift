@@ -4,11 +4,11 @@
 public struct TunnelLimits: Equatable, Sendable {
     /// How long a flow may be silent before it is forgotten.
     public var flowTimeout: Duration
-    /// Most flows of the tunnel; in plain mode at a server's end its associations count instead.
+    /// The most flows of the tunnel; at a server's end, in dedicated mode, its associations count instead.
     public var maximumFlows: Int
-    /// Most established associations; a client's flows have one each in plain mode.
+    /// The most established associations; in dedicated mode each of a client's flows has one.
     public var maximumAssociations: Int
-    /// Most handshakes under way at a server's end.
+    /// The most handshakes under way at a server's end.
     public var maximumHandshakes: Int
 
     /// Makes limits.

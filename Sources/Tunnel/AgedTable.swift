@@ -1,15 +1,15 @@
-// The links, or the flows, of one group: a slab whose elements are changed in place, each in a queue of ages, so that the oldest
-// idle one is known without a search.
+// The links, or the flows, of one group: a slab whose elements are changed in place. Each stands in a queue of ages, so
+// that the one that has been idle longest is known without a search.
 
 import BasicContainers
 import DTLS
 
-/// A place in a table, for as long as what stands there lives: the generation keeps a late answer from reaching the next
-/// element in the same place.
+/// A place in a table, valid for as long as its element lives: the generation keeps whatever comes late from reaching
+/// the next element in the same place.
 public struct PlaceID: Hashable, Sendable {
     /// The place in the table.
     public let index: Int32
-    /// How often that place had been given away before.
+    /// How often that place had been given away before, modulo ``maximumGeneration`` and one.
     public let generation: UInt32
 
     /// Makes an id from its parts.
@@ -22,11 +22,13 @@ public struct PlaceID: Hashable, Sendable {
     public static var bitWidth: Int { 46 }
     /// A table has fewer places than this.
     static var maximumIndex: Int { 1 << 24 - 1 }
-    /// The generation after which they begin anew.
+    /// The highest generation; the next one is 0 again.
     static var maximumGeneration: UInt32 { 1 << 22 - 1 }
 
     /// Both parts as one number of ``bitWidth`` bits, for the tokens of pollers and batches.
-    public var rawValue: UInt64 { UInt64(generation & Self.maximumGeneration) << 24 | UInt64(UInt32(bitPattern: index)) }
+    public var rawValue: UInt64 {
+        UInt64(generation & Self.maximumGeneration) << 24 | UInt64(UInt32(bitPattern: index))
+    }
 
     /// Takes an id from the lowest ``bitWidth`` bits of a number.
     public init(rawValue: UInt64) {
@@ -35,7 +37,7 @@ public struct PlaceID: Hashable, Sendable {
     }
 }
 
-/// What a table holds; made without arguments, it is what an empty place holds.
+/// What a table holds. An element made without arguments fills an empty place.
 protocol TableElement: ~Copyable {
     init()
 }
@@ -48,14 +50,14 @@ struct AgeQueue: Hashable {
     static var handshaking: AgeQueue { AgeQueue(number: 0) }
     /// Links that carry, or are to carry, flows of all tunnels.
     static var common: AgeQueue { AgeQueue(number: 1) }
-    /// Links with one flow, which has the age.
+    /// Links with one flow; only the flow's age counts.
     static var dedicated: AgeQueue { AgeQueue(number: 2) }
-    /// Flows of the group's tunnel of this number; at a server's end those of common links.
+    /// Flows of this member; at a server's end only those of common links.
     static func flows(of member: Int) -> AgeQueue { AgeQueue(number: 3 + 2 * member) }
-    /// Server: flows of the group's tunnel of this number whose link they have for themselves.
+    /// Server: flows of this member that have a dedicated link.
     static func dedicated(of member: Int) -> AgeQueue { AgeQueue(number: 4 + 2 * member) }
 
-    /// How many queues a group of so many tunnels has.
+    /// How many queues a group of this many tunnels has.
     static func count(members: Int) -> Int { 3 + 2 * members }
 
     init(number: Int) { self.number = number }
@@ -73,7 +75,7 @@ struct AgeQueue: Hashable {
     var member: Int? { number < 3 ? nil : (number - 3) / 2 }
 }
 
-/// One place of a table. It does not stand inside of the table, where the compiler (Swift 6.3) loses its metadata.
+/// One place of a table. It is not nested in the table, because the compiler (Swift 6.3) loses its metadata there.
 struct AgedEntry<Element: TableElement & ~Copyable>: ~Copyable {
     var element = Element()
     var touchedAt: Instant
@@ -110,7 +112,7 @@ struct AgedTable<Element: TableElement & ~Copyable>: ~Copyable {
     /// How many elements there are.
     var count: Int { entries.count - free.count }
 
-    /// How many elements stand in `queue`.
+    /// How many elements are in `queue`.
     func count(in queue: AgeQueue) -> Int { queues[queue.number].count }
 
     /// Sets how finely activity is noted.
@@ -144,7 +146,7 @@ struct AgedTable<Element: TableElement & ~Copyable>: ~Copyable {
     /// Since when a living element has been idle, as finely as that is noted.
     func touchedAt(_ place: Int32) -> Instant { entries[Int(place)].touchedAt }
 
-    /// Adds an element, as an empty place has it, as the newest of `queue`.
+    /// Adds an element made without arguments, as the newest of `queue`.
     mutating func insert(in queue: AgeQueue, now: Instant) -> Int32 {
         let place: Int32
         if let reused = free.popLast() {

@@ -6,7 +6,7 @@ public import Wire
 
 /// One association as a status shows it.
 public struct AssociationSnapshot: Sendable {
-    /// Where an association stands.
+    /// What state an association is in.
     public enum State: String, Sendable {
         /// The forward name is being resolved.
         case resolving
@@ -16,11 +16,11 @@ public struct AssociationSnapshot: Sendable {
         case established
         /// The last attempt failed; the next one waits for its time.
         case waiting
-        /// None is up; the next datagram from the sender begins one.
+        /// None is up; the next datagram begins one.
         case idle
     }
 
-    /// The number that it has for as long as its flow lives; unique within the group on its worker.
+    /// Its number, which is its link's and lasts as long as that; unique within the group on its worker.
     public var serial: UInt64
     /// The number of the tunnel that it belongs to; nil where the tunnels of the group share it.
     public var member: Int?
@@ -30,7 +30,7 @@ public struct AssociationSnapshot: Sendable {
     public var rekeys: UInt32 = 0
     /// How many flows it carries.
     public var flowCount = 1
-    /// Where it stands.
+    /// What state it is in.
     public var state: State
     /// The peer's address, where one has been tried.
     public var peer: Endpoint?

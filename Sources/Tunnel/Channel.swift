@@ -1,5 +1,5 @@
 // Shared mode over one association (docs/PROTOCOL.md): which flow has which number on the wire, and how records become
-// datagrams again. It decides nothing about who may have what; the group that owns it does.
+// datagrams again. It does not decide who may have what; the group does.
 
 import DTLS
 import Wire
@@ -19,7 +19,7 @@ struct Channel: ~Copyable {
     /// The places of all flows, in no order.
     var livingPlaces: [Int32] { Array(places.values) }
 
-    /// Where in the group's table a flow stands.
+    /// The place of a flow in the group's table.
     mutating func place(of number: UInt64) -> Int32? {
         // Datagrams come in runs.
         if last.number == number, last.place >= 0 { return last.place }
@@ -28,14 +28,14 @@ struct Channel: ~Copyable {
         return place
     }
 
-    /// A client's new flow: the number that it gets, which none has had before.
+    /// Gives a client's new flow a number that none has had before.
     mutating func open(at place: Int32) -> UInt64 {
         defer { nextFlow += 1 }
         places[nextFlow] = place
         return nextFlow
     }
 
-    /// Takes a flow of the peer's. Its number is above 0.
+    /// Takes a flow that the peer opens. Its number is above 0.
     mutating func admit(_ number: UInt64, at place: Int32) { places[number] = place }
 
     /// Forgets a flow; its number is not used again.
@@ -45,7 +45,7 @@ struct Channel: ~Copyable {
         reassembler.forget(flow: number)
     }
 
-    /// The next number for a datagram that goes in fragments.
+    /// The number of the next datagram that goes in fragments.
     mutating func numberDatagram() -> UInt64 {
         defer { nextDatagram += 1 }
         return nextDatagram
@@ -56,8 +56,8 @@ struct Channel: ~Copyable {
 
     // MARK: Fragments
 
-    /// Takes a piece of a datagram; returns the datagram once it is whole, and whether the piece is the first of its
-    /// datagram, which is counted once.
+    /// Takes a fragment; returns the datagram once it is whole, and whether the fragment was the first of its datagram,
+    /// which is counted once.
     mutating func take(
         _ fragment: SharedFrame.Fragment, of number: UInt64, in record: borrowing RawSpan, now: Instant
     ) -> (whole: [UInt8]?, isFirst: Bool) {
@@ -69,20 +69,20 @@ struct Channel: ~Copyable {
         return (nil, isFirst)
     }
 
-    /// Gives up every piece, at the association's end.
+    /// Gives up every fragment, when the association ends.
     mutating func discardAll() { reassembler.discardAll() }
 
     /// When ``handleTimeout(now:)`` has to be called next.
     var deadline: Instant? { reassembler.deadline }
 
-    /// Gives up pieces that have waited for too long.
+    /// Gives up fragments that have waited too long.
     mutating func handleTimeout(now: Instant) { reassembler.handleTimeout(now: now) }
 
-    /// The flows, once for each datagram, whose datagrams did not become whole since the last call.
+    /// The flows of the datagrams that were given up since the last call, one entry per datagram.
     mutating func takeIncomplete() -> [UInt64] { reassembler.takeDiscarded() }
 }
 
-/// How many frames this end may be made to send by frames that fit nothing: 100 at once, 100 more each second.
+/// How many frames the peer can make this end send by frames that fit nothing: at most 100 in each second.
 private struct CloseBudget {
     private var tokens = 100
     private var refilledAt: Instant?

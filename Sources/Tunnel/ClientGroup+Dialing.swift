@@ -1,9 +1,9 @@
 // How a client gets its associations, and what it does when they end.
 //
-// A group that shares has one link, the common one, from its start or its first datagram on:
-//   1. where the peer has shared mode, it carries every flow (ClientGroup+Sharing.swift);
-//   2. where the peer has not, it is for the first flow that comes, and each later one gets its own.
-// A peer that gains or loses shared mode is followed with the next handshake: each one asks for it.
+// A group with sharing has a common link, from its start or its first datagram on:
+//   1. if the peer has shared mode, it carries every flow (ClientGroup+Sharing.swift);
+//   2. if not, it is for the first flow that comes, and each later one gets a dedicated link. A peer that gains or
+//      loses shared mode is followed with the next handshake, because each one asks for it.
 
 import ContainersPreview
 import DTLS
@@ -13,7 +13,7 @@ import Wire
 extension ClientGroup where Output: ~Copyable {
     // MARK: Attempts
 
-    /// Makes sure that the flow's link is up, or an attempt on its way.
+    /// Makes sure that the flow's link is up, or that an attempt is under way.
     mutating func wakeLink(of flow: Int32, now: Instant) {
         let own = core.flows[flow].link
         if own >= 0, core.links[own].flow == flow {
@@ -28,13 +28,13 @@ extension ClientGroup where Output: ~Copyable {
         }
     }
 
-    /// Makes sure that the common link is up, or an attempt on its way.
+    /// Makes sure that the common link is up, or that an attempt is under way.
     mutating func wakeCommon(now: Instant) {
         if common < 0 { common = core.addLink(in: .common, use: .common, now: now) }
         if core.links[common].state == .idle { connect(common, now: now) }
     }
 
-    /// Gives a flow a link for itself.
+    /// Makes a link the dedicated link of a flow.
     mutating func bind(_ flow: Int32, to link: Int32) {
         core.flows[flow].link = link
         core.links[link].use = .dedicated(flow: flow)
@@ -52,7 +52,7 @@ extension ClientGroup where Output: ~Copyable {
         begin(link, now: now)
     }
 
-    /// Begins an attempt at the next of the addresses that are known.
+    /// Begins an attempt at the next of the known addresses.
     mutating func begin(_ link: Int32, now: Instant) {
         let remote = addresses.all[Int(core.links[link].attempts) % addresses.all.count]
         core.links[link].attempts += 1
@@ -63,7 +63,7 @@ extension ClientGroup where Output: ~Copyable {
             return
         }
         let seed = core.random.next()
-        // With other addresses to try, a silent one is given up sooner.
+        // If there are other addresses to try, a silent one is given up sooner.
         guard
             var association = core.makeAssociation(
                 with: remote, engine: makeEngine, maximumTimeouts: addresses.all.count > 1 ? 3 : 6,
@@ -78,22 +78,22 @@ extension ClientGroup where Output: ~Copyable {
         core.attend(link)
     }
 
-    /// Has the next attempt follow after a wait, `fixed` or by the policy; returns it.
+    /// Schedules the next attempt after a wait, `fixed` or by the policy; returns the wait.
     @discardableResult
     private mutating func retry(_ link: Int32, after fixed: Duration? = nil, now: Instant) -> Duration {
         output.close(core.links.id(link))
         core.links[link].failures += 1
         let failures = Int(core.links[link].failures)
         let count = max(addresses.all.count, 1)
-        // Other addresses are tried at once; only a round in vain makes the wait grow.
+        // Other addresses are tried at once; only when all have failed does the wait grow.
         let wait =
             fixed ?? (failures % count == 0 ? policy.wait(failures: failures / count, random: &core.random) : .zero)
-        // Never now itself: what fails at once would be tried again and again without an end.
+        // Never at once: what fails at once would be tried again and again without end.
         retry(link, at: now + max(wait, .milliseconds(1)))
         return wait
     }
 
-    /// Has the next attempt begin at `deadline`.
+    /// Schedules the next attempt for `deadline`.
     mutating func retry(_ link: Int32, at deadline: Instant) {
         core.links[link].state = .waiting
         core.links[link].retryAt = deadline
@@ -114,7 +114,7 @@ extension ClientGroup where Output: ~Copyable {
 
     // MARK: What happens to links
 
-    /// Follows every link that needs it to its next state.
+    /// Drains the events, and takes each link that has one to its next state.
     mutating func settle(now: Instant) {
         while let event = core.nextEvent(&output, now: now) {
             switch event {
@@ -146,10 +146,12 @@ extension ClientGroup where Output: ~Copyable {
         core.members[member].counters.handshakes += 1
         core.members[member].counters.handshakeTimes.add(description.handshakeDuration)
         if generation == .next { return replaceKeys(of: link, description, isShared: isShared, now: now) }
-        core.tell(.established(peer: peer, sender: core.links[link].flow.flatMap { core.flows[$0].sender }, description), link: link)
+        core.tell(
+            .established(peer: peer, sender: core.links[link].flow.flatMap { core.flows[$0].sender }, description),
+            link: link)
         core.links[link].state = .established
         core.links[link].establishedAt = now
-        // The address that works is the first to be tried the next time.
+        // The address that works is tried first the next time.
         core.links[link].attempts -= 1
         if isShared {
             share(link, now: now)
@@ -158,7 +160,7 @@ extension ClientGroup where Output: ~Copyable {
         }
     }
 
-    /// Uses an association for one flow: the link's own, or the first one that waits.
+    /// Uses an association for one flow: the link's, or for the common link the first one that waits.
     private mutating func dedicate(_ link: Int32, now: Instant) {
         var others: [Int32] = []
         if link == common {
@@ -174,7 +176,7 @@ extension ClientGroup where Output: ~Copyable {
             }
         }
         if let flow = core.links[link].flow {
-            // A handshake may have taken most of a short timeout.
+            // The handshake may have taken most of a short idle timeout.
             core.flows.touch(flow, now: now)
             sendWaiting(of: flow, now: now)
         }
@@ -182,19 +184,20 @@ extension ClientGroup where Output: ~Copyable {
         for flow in others { wakeLink(of: flow, now: now) }
     }
 
-    /// Puts new keys in the place of the old ones. The peer has done so too, and says no goodbye to what it has forgotten.
+    /// Puts new keys in the place of the current ones. The peer does the same, and sends no close_notify for the old
+    /// ones.
     private mutating func replaceKeys(
         of link: Int32, _ description: AssociationDescription, isShared: Bool, now: Instant
     ) {
         guard (core.links[link].channel != nil) == isShared else {
-            // The peer has gained or lost shared mode: everything begins anew.
+            // The peer has gained or lost shared mode: everything starts afresh.
             core.endKeys(.next, of: link)
             core.links[link].keys.current?.value.close()
             core.attend(link)
             return
         }
         if isShared { unshare(link) }
-        // In shared mode the numbers of flows that old records hold mean nothing any more.
+        // In shared mode the flow numbers in old records no longer mean anything.
         core.promoteKeys(of: link, keepingOld: !isShared, now: now)
         core.tell(.rekeyed(peer: core.peer(of: link), description), link: link)
         if isShared {
@@ -204,7 +207,7 @@ extension ClientGroup where Output: ~Copyable {
         }
     }
 
-    /// A handshake for new keys has failed; the old ones stay in use.
+    /// A handshake for new keys has failed, or its keys were not accepted; the current ones stay in use.
     private mutating func endRekeying(_ link: Int32, _ end: AssociationEnd) {
         core.endKeys(.next, of: link)
         guard case .handshakeFailed(let failure) = end else { return }
@@ -216,7 +219,8 @@ extension ClientGroup where Output: ~Copyable {
         let identity = core.links[link].keys.description?.peer
         let hasReceived = (core.links[link].keys.current?.value.counters.datagramsIn ?? 0) > 0
         core.pings.answer(core.links.id(link), .ended)
-        // Only an association that has lasted ends a row of failures: a server that refuses lets the handshake finish.
+        // Only an association that lasted ends a row of failures: a server that refuses a client lets the handshake
+        // finish first.
         let hasLasted = core.links[link].establishedAt.map { now - $0 >= .seconds(10) } ?? false
         if hasLasted { core.links[link].failures = 0 }
         unshare(link)
@@ -226,7 +230,7 @@ extension ClientGroup where Output: ~Copyable {
         let wait = followUp(link, end, hasLasted: hasLasted, hasReceived: hasReceived, now: now)
         switch end {
         case .closed:
-            // Refused or closed by this end, and told as that.
+            // Refused or closed by this end, which has already been told.
             break
         case .handshakeFailed(let failure):
             core.members[Int(core.links[link].member)].counters.failedHandshakes += 1
@@ -234,32 +238,32 @@ extension ClientGroup where Output: ~Copyable {
         default:
             core.tell(.ended(peer: core.peer(of: link), identity, end, retryIn: wait), link: link)
         }
-        // What a peer can do is asked anew with every handshake for all.
+        // Every handshake of the common link finds out anew what the peer can do.
         if link == common { mode = .unknown }
     }
 
-    /// What comes after an association's end: returns the wait until the next attempt, nil where none is due by itself.
+    /// Decides what follows an association's end; returns the wait until the next attempt, nil if none is scheduled.
     private mutating func followUp(
         _ link: Int32, _ end: AssociationEnd, hasLasted: Bool, hasReceived: Bool, now: Instant
     ) -> Duration? {
         switch end {
         case .handshakeFailed(let failure):
-            // Nothing is wrong with the peer when the clock was set: again, at once.
+            // If the clock was set, nothing is wrong with the peer: try again at once.
             return retry(link, after: failure.reason == .clockStep ? .zero : nil, now: now)
         case .closedByPeer where !hasReceived && !hasLasted:
-            // A server without room says goodbye at once; it must not be asked again for each datagram.
+            // A server without room closes at once; it must not be asked again for each datagram.
             return retry(link, now: now)
         case .closedByPeer where link == common && mode != .dedicated && isCommonWanted:
             return retry(link, after: .zero, now: now)
         case .closedByPeer:
-            // An orderly end: the next datagram begins anew.
+            // An orderly end: the next datagram begins a new association.
             core.links[link].state = .idle
             output.close(core.links.id(link))
             return nil
         case .exhausted:
             return retry(link, after: .zero, now: now)
         case .unanswered:
-            // At once, and at the next address if there are several: this one has gone silent.
+            // Try again at once, at the next address if there are several: this one has gone silent.
             core.links[link].attempts += 1
             return retry(link, after: .zero, now: now)
         case .alert, .closed:
@@ -267,6 +271,6 @@ extension ClientGroup where Output: ~Copyable {
         }
     }
 
-    /// Whether the common link is to be up although nothing waits for it.
+    /// Whether the common link should be up even if no datagram waits for it.
     private var isCommonWanted: Bool { connectPolicy == .start || flowCount > 0 }
 }

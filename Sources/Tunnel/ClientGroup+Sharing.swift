@@ -1,10 +1,10 @@
 // Shared mode at a client's end: one link, the common one, carries the flows of all tunnels.
 //
 // A datagram of a flow:
-//   1. waits while the link is not up, or while the flow has others waiting for their turn;
+//   1. waits while the link is not up, or while earlier ones of its flow wait for their turn;
 //   2. is framed under the flow's number, asking for the service until the peer has answered, and sealed;
-//   3. under pressure, when datagrams come faster than they can be sent, joins a queue of its flow; the flows take turns.
-// A record of the peer's says whose datagram it holds, or that a flow is open, or over.
+//   3. under pressure, when datagrams come faster than they can be sent, joins its flow's queue; the flows take turns.
+//      A record from the peer says which flow its datagram is for, or that a flow is open or over.
 
 import ContainersPreview
 public import DTLS
@@ -13,10 +13,10 @@ import Wire
 extension ClientGroup where Output: ~Copyable {
     // MARK: The channel
 
-    /// Has an established association carry every flow that has none of its own that is up.
+    /// Makes an established link carry every flow that has no dedicated link with an association.
     mutating func share(_ link: Int32, now: Instant) {
         if link != common, common >= 0, core.links[common].channel != nil {
-            // Another link's handshake has been quicker; the flow of this one goes with that one.
+            // Another link's handshake was quicker; this one's flow joins that one.
             let flow = core.links[link].flow
             core.links[link].use = .dedicated(flow: -1)
             remove(link: link)
@@ -25,7 +25,7 @@ extension ClientGroup where Output: ~Copyable {
         }
         if link != common {
             let flow = core.links[link].flow
-            // One that was to be shared and waits for a flow, or for its next attempt, has become superfluous.
+            // The common link that is not established, or is a spare one, is no longer needed.
             if common >= 0 { remove(link: common) }
             core.links[link].use = .common
             core.links[link].member = 0
@@ -42,7 +42,7 @@ extension ClientGroup where Output: ~Copyable {
         for flow in core.flows.living { join(flow, now: now) }
     }
 
-    /// Has a flow go with the channel, unless it has an association of its own.
+    /// Makes a flow use the channel, unless its dedicated link has an association.
     private mutating func join(_ flow: Int32, now: Instant) {
         let own = core.flows[flow].link
         if own >= 0, own != common, core.links[own].flow == flow {
@@ -54,7 +54,7 @@ extension ClientGroup where Output: ~Copyable {
         sendWaiting(of: flow, now: now)
     }
 
-    /// A link's association is over, or replaced; its flows live on and wait for the next one.
+    /// To be called when a link's association is over or replaced; its flows live on and wait for the next one.
     mutating func unshare(_ link: Int32) {
         guard core.links[link].channel != nil else { return }
         core.discardPieces(of: link)
@@ -67,7 +67,7 @@ extension ClientGroup where Output: ~Copyable {
         }
     }
 
-    /// Ends a flow of the channel's, telling the peer unless this end is closing altogether.
+    /// Takes a flow out of the channel, and tells the peer unless `now` is nil.
     mutating func leaveChannel(_ flow: Int32, telling now: Instant?) {
         let dropped = backlog.remove(flow)
         if dropped > 0 { core.countDrop(.closed, dropped, flow: flow) }
@@ -80,7 +80,7 @@ extension ClientGroup where Output: ~Copyable {
 
     // MARK: To the peer
 
-    /// Sends a datagram through the channel, or has it wait for its flow's turn.
+    /// Sends a datagram through the channel, or makes it wait for its flow's turn.
     mutating func carry(_ datagram: borrowing RawSpan, of flow: Int32, now: Instant) {
         let member = Int(core.flows[flow].member)
         if let askAgainAt = core.members[member].askAgainAt {
@@ -112,12 +112,12 @@ extension ClientGroup where Output: ~Copyable {
         }
     }
 
-    /// Notes whether more datagrams wait at the listening sockets than were taken in one go.
+    /// Notes whether more datagrams wait at a listener than were read in one go.
     public mutating func setPressure(_ isPressed: Bool) { self.isPressed = isPressed }
 
-    /// Lets the flows take turns, after each batch of datagrams: all that wait, but under pressure only half as many as
-    /// have come, so that reading stays ahead of sending and what is too much is dropped here, where it is known whose
-    /// it is, and not in the kernel.
+    /// Lets the flows take turns after each batch of datagrams. All that wait are sent, but under pressure only half as
+    /// many as have come, so that reading stays ahead of sending, and the excess is dropped here, where it is known
+    /// whose it is, and not in the kernel.
     public mutating func finishBatch(now: Instant) {
         defer { arrivals = 0 }
         guard !backlog.isEmpty else { return }
@@ -133,7 +133,7 @@ extension ClientGroup where Output: ~Copyable {
 
     // MARK: From the peer
 
-    /// Takes one record of the channel's.
+    /// Takes one record for the channel.
     mutating func takeFrame(_ record: borrowing RawSpan, at link: Int32, now: Instant) {
         switch SharedFrame(record) {
         case .datagram(let number, let payload):
@@ -152,12 +152,12 @@ extension ClientGroup where Output: ~Copyable {
             core.countControl(record, at: link)
             closed(number, reason, at: link, now: now)
         case .open, .openFragment, .unknown, nil:
-            // A server opens nothing.
+            // A server opens no flows.
             core.links[link].keys.drop(.frame)
         }
     }
 
-    /// The peer knows the flow.
+    /// Notes that the peer knows the flow.
     private mutating func confirm(_ flow: Int32) {
         guard !core.flows[flow].isOpen else { return }
         core.flows[flow].isOpen = true
@@ -181,27 +181,27 @@ extension ClientGroup where Output: ~Copyable {
         core.tell(.serviceRefused(core.members[member].settings.service, reason), flow: flow)
     }
 
-    /// How long a peer that refuses a service is not asked for it again.
+    /// How long a service that the peer refuses is not asked for again.
     private static var refusalPause: Duration { .seconds(1) }
 
     // MARK: Snapshots
 
-    /// What the tunnel number `member` has carried and dropped in all. What was dropped of an association that tunnels share
-    /// counts for the first of them.
+    /// What this member has carried and dropped in all. Drops of an association that tunnels share count for the first
+    /// of them.
     public func counters(of member: Int = 0) -> TunnelCounters { core.tallies()[member].counters }
 
-    /// What each tunnel has done in all, and how it stands.
+    /// What each tunnel has done in all, and what state it is in.
     public func tallies() -> [MemberTally] { core.tallies() }
 
-    /// Why the peer refuses the service of the tunnel number `member`, if it does.
+    /// Why the peer refuses this member's service; nil if it does not.
     public func refusal(of member: Int) -> ServiceRefusal? { core.members[member].refusal }
 
-    /// Associations, and those that are to be; and how many there are in all.
+    /// A page of associations, those not yet established included, and how many there are in all.
     public func snapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [AssociationSnapshot], total: Int) {
         core.snapshots(page)
     }
 
-    /// Flows; and how many there are in all.
+    /// A page of flows, and how many there are in all.
     public func flowSnapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [FlowSnapshot], total: Int) {
         core.flowSnapshots(page)
     }

@@ -1,12 +1,14 @@
 // The client side: tunnels to one peer, on one worker.
 //
 // A datagram from a local sender:
-//   1. finds its flow by tunnel and sender, or begins one; when there are too many, the oldest idle one gives way;
-//   2. in shared mode is framed and sealed for the one link that carries every flow (ClientGroup+Sharing.swift); in dedicated
-//      mode, or with a peer that has no other, is sealed for the flow's own link;
-//   3. waits otherwise, in a bounded queue, while the name is resolved and the handshake runs (ClientGroup+Dialing.swift).
-// A datagram from the peer is opened in place and sent to the sender, from the address that the sender used.
-// An association that fails is tried again, address after address, with growing waits, for as long as it is wanted.
+//   1. finds its flow by tunnel and sender, or begins one; when there are too many, the one that has been idle longest
+//      gives way;
+//   2. in shared mode is framed and sealed for the common link (ClientGroup+Sharing.swift), in dedicated mode sealed
+//      for the flow's dedicated link;
+//   3. if the link is not up, waits in a bounded queue while the name is resolved and the handshake runs
+//      (ClientGroup+Dialing.swift). A datagram from the peer is opened in place and sent to the sender, from the
+//      address that the sender used. An association that fails is tried again, address after address, with growing
+//      waits, for as long as somebody wants it.
 
 import ContainersPreview
 public import DTLS
@@ -16,13 +18,13 @@ public import Wire
 /// The client side of a group of tunnels on one worker. It has no socket and no clock: its owner brings datagrams, time
 /// and resolved names, and does what ``DatagramOutput`` and the events say.
 public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Copyable>: ~Copyable {
-    /// How a flow is told from the others: the tunnel that it came to, and the sender.
+    /// What tells a flow from the others: the tunnel, and the sender.
     struct FlowKey: Hashable {
         var sender: Endpoint
         var member: Int32
     }
 
-    /// What is known of the peer's way.
+    /// Which mode the peer has, as far as is known.
     enum Mode {
         /// Nothing yet.
         case unknown
@@ -48,19 +50,19 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
     private var isDraining = false
 
     var mode = Mode.unknown
-    /// The link that flows share, or are to; with a peer that has no shared mode, the one that waits for a flow. -1 for none.
+    /// The common link; with a peer that has no shared mode, the spare one. -1 for none.
     var common: Int32 = -1
     var backlog = FairQueue()
     /// Whether datagrams come faster than they can be sent.
     var isPressed = false
     var arrivals = 0
 
-    /// Makes a group without flows. `makeEngine` gives a fresh engine for each attempt, whose flights' datagrams have at
-    /// most so many bytes, or nil where there is none to be had.
+    /// Makes a group without flows. `makeEngine` gives a fresh engine for each attempt, or nil if it cannot; the
+    /// datagrams of its flights have at most `datagramSize` bytes.
     public init(
         _ members: [GroupMember], policy: ReconnectPolicy, path: PathSettings = PathSettings(),
-        sharing: SharingPolicy = .never, connect: ConnectPolicy = .firstDatagram, output: consuming Output, seed: UInt64,
-        makeEngine: @escaping (_ datagramSize: Int) -> Engine?
+        sharing: SharingPolicy = .never, connect: ConnectPolicy = .firstDatagram, output: consuming Output,
+        seed: UInt64, makeEngine: @escaping (_ datagramSize: Int) -> Engine?
     ) {
         core = GroupCore(members, side: .client, path: path, seed: seed)
         self.policy = policy
@@ -76,7 +78,7 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
 
     // MARK: Input
 
-    /// Establishes the association that flows will share, if that is to be done before there is any.
+    /// Begins the association that flows will share, if it is wanted before there are any.
     public mutating func start(now: Instant) {
         if sharing != .never, connectPolicy == .start { wakeCommon(now: now) }
         settle(now: now)
@@ -128,7 +130,7 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
         }
     }
 
-    /// Takes the records that have come before the association was accepted.
+    /// Takes the records that came before the association was accepted.
     mutating func accept(_ link: Int32, now: Instant) {
         for var record in core.links[link].keys.current?.value.accept() ?? [] {
             record.withMutableBytes { datagram in
@@ -204,8 +206,8 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
 
     // MARK: By hand
 
-    /// Takes settings that have changed: limits, who may be reached, what is too large, when to reconnect. The members are
-    /// the same in number and order. An association whose peer may not be reached any more ends.
+    /// Takes settings that have changed: limits, access, what happens to what is too large, when to reconnect. The
+    /// members are the same in number and order. An association whose peer is no longer allowed ends.
     public mutating func update(_ settings: [GroupMember], policy: ReconnectPolicy, now: Instant) {
         core.update(settings, now: now)
         self.policy = policy
@@ -220,10 +222,10 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
         settle(now: now)
     }
 
-    /// Takes on no new flows from now on.
+    /// Accepts no new flows from now on.
     public mutating func drain() { isDraining = true }
 
-    /// Ends an association; a common one is begun anew after a while. False where there is none of this serial.
+    /// Ends an association; a common one is begun again after a wait. False if there is none with this serial.
     public mutating func close(serial: UInt64, now: Instant) -> Bool {
         guard let link = core.link(ofSerial: serial) else { return false }
         let isOver = core.links[link].establishedAt != nil
@@ -242,8 +244,8 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
         return true
     }
 
-    /// Begins a handshake beside an association; once it is done, its keys replace the association's. In shared mode the
-    /// flows get new numbers, and the peer new sockets for them.
+    /// Begins a handshake beside an association; once it is done, its keys replace the current ones. In shared mode the
+    /// flows get new numbers, and the peer opens new sockets for them.
     public mutating func rekey(serial: UInt64, now: Instant) -> RekeyOutcome {
         guard let link = core.link(ofSerial: serial) else { return .notFound }
         let outcome = rekey(link, now: now)
@@ -251,7 +253,7 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
         return outcome
     }
 
-    /// Sends a heartbeat request; what comes of it is among the ping answers, by its ticket.
+    /// Sends a heartbeat request; its outcome is among the ping answers, under the ticket.
     public mutating func ping(serial: UInt64, ticket: UInt64, now: Instant) -> PingOutcome {
         let outcome = core.ping(serial: serial, ticket: ticket, now: now)
         settle(now: now)
@@ -262,7 +264,7 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
 
     /// When ``handleTimeout(now:)`` has to be called next.
     public var deadline: Instant? {
-        // What waits for its turn is sent as soon as the sockets have been looked at.
+        // Datagrams that wait for their turn are sent as soon as the ready sockets have been read.
         backlog.isEmpty ? core.deadline : Instant(nanoseconds: 0)
     }
 
@@ -273,7 +275,7 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
         return core.notices
     }
 
-    /// What has come of pings since the last call.
+    /// The outcomes of pings since the last call.
     public mutating func takePingAnswers() -> [(ticket: UInt64, answer: PingAnswer)] { core.pings.takeAll() }
 
     // MARK: Flows
@@ -282,7 +284,7 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
         guard !isDraining else { return nil }
         let member = Int(key.member)
         let limits = core.members[member].settings.limits
-        // Without sharing, each flow is an association.
+        // Without sharing, each flow needs an association.
         let isDedicated = sharing == .never || mode == .dedicated
         let maximum = isDedicated ? min(limits.maximumFlows, limits.maximumAssociations) : limits.maximumFlows
         if core.flows.count(in: .flows(of: member)) >= maximum {
@@ -308,7 +310,8 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
         return flow
     }
 
-    /// Ends a flow, with the link that it has for itself; nothing may follow it where `now` is nil.
+    /// Ends a flow, and its dedicated link if it has one. With `now` nil the peer is not told by a frame, because the
+    /// whole group closes.
     mutating func remove(flow: Int32, now: Instant?) {
         let link = core.flows[flow].link
         if let sender = core.flows[flow].sender {
@@ -348,7 +351,7 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
         return true
     }
 
-    /// Has a datagram wait for the flow's link to be up, and sees to it that it will be.
+    /// Makes a datagram wait until the flow's link is up, and makes sure that it comes up.
     private mutating func hold(_ datagram: borrowing RawSpan, of flow: Int32, now: Instant) {
         guard sharing != .never || fits(datagram.byteCount, flow, now: now) else { return }
         // One bound for the group besides the one for each flow: many flows may wait for one dead peer.
@@ -362,7 +365,7 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
         wakeLink(of: flow, now: now)
     }
 
-    /// Whether a datagram can go in one record; what cannot is counted and told.
+    /// Whether a datagram fits one record; one that does not is counted and told.
     private mutating func fits(_ byteCount: Int, _ flow: Int32, now: Instant) -> Bool {
         guard byteCount > RecordHeader.maximumPlaintextLength else { return true }
         core.countDrop(.oversize, flow: flow)
@@ -389,6 +392,6 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
         if discarded > 0 { core.countDrop(reason, discarded, flow: flow) }
     }
 
-    /// Most bytes that wait in all flows of a group together.
+    /// The most bytes that wait in all flows of the group together.
     private static var maximumWaitingBytes: Int { 16_777_216 }
 }

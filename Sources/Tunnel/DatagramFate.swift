@@ -8,9 +8,9 @@ import Wire
 public enum DatagramFate: Hashable, Sendable {
     /// In one packet.
     case whole
-    /// In pieces that IP makes; one packet carries at most `limit` bytes.
+    /// In IP fragments; one packet carries at most `limit` bytes.
     case fragmented(limit: Int)
-    /// Not at all; the most that goes is `limit` bytes.
+    /// Not at all; at most `limit` bytes get through.
     case dropped(limit: Int)
 }
 
@@ -23,11 +23,12 @@ extension Association {
         guard byteCount <= RecordHeader.maximumPlaintextLength else {
             return .dropped(limit: RecordHeader.maximumPlaintextLength)
         }
-        // Nothing is dropped for an assumption: before the first search has ended, IP may fragment what it has to.
+        // Nothing is dropped because of an assumption: until the first search has ended, IP may fragment what it has
+        // to.
         return policy == .fragment || !isPathKnown ? .fragmented(limit: limit) : .dropped(limit: limit)
     }
 
-    /// Counts what the system did not send, unless it was a probe: a probe's refusal is its answer.
+    /// Counts what the system did not send, unless it was a probe: to a probe, a refusal is an answer.
     mutating func handleSendFailure(_ failure: SendFailure, count: Int, now: Instant) {
         let probes = failure == .tooLarge && handleRefusal(now: now) ? 1 : 0
         countRefusal(failure.reason, count - probes)

@@ -1,12 +1,12 @@
-// Timers of any number of subjects: a heap whose stale entries are skipped when they come up, so that arming a timer anew is at
-// most one push and never a search. A timer that is put off costs nothing at all: whoever sends a handshake record after the
-// other moves its deadline each time, and must not make the heap grow by that.
+// Timers of any number of subjects: a heap whose stale entries are skipped when they come up, so that arming a timer
+// anew is at most one push and never a search. Putting a timer off costs nothing at all: a peer that sends one
+// handshake record after another moves a deadline each time, and must not make the heap grow.
 
 public import DTLS
 import HeapModule
 
-/// Deadlines, earliest first. Each subject keeps the deadline of the one entry that counts, `armed`; another entry of it is
-/// stale. That entry may come up too early, and is then to be armed anew.
+/// Deadlines, earliest first. Each subject keeps the deadline of its one entry that counts, `armed`; its other entries
+/// are stale. The entry may come up too early, and the subject is then to be armed again.
 public struct DeadlineQueue<Subject> {
     private struct Entry: Comparable {
         let deadline: Instant
@@ -21,13 +21,13 @@ public struct DeadlineQueue<Subject> {
     /// A queue without entries.
     public init() {}
 
-    /// The earliest deadline, a stale one perhaps.
+    /// The earliest deadline, which may be a stale one.
     public var earliest: Instant? { heap.min?.deadline }
 
     /// How many entries there are, stale ones included.
     var count: Int { heap.count }
 
-    /// Makes an entry of the subject come up at `deadline` or before.
+    /// Makes sure that an entry of the subject comes up at `deadline` or before.
     public mutating func arm(_ subject: Subject, at deadline: Instant, armed: inout Instant?) {
         if let armed, armed <= deadline { return }
         armed = deadline

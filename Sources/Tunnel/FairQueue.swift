@@ -1,23 +1,23 @@
-// Datagrams of several flows that wait for their turn on one association. Each flow has a bounded queue of its own, the oldest
-// datagram of which gives way, and the flows take turns, so that one that floods harms itself alone.
+// Datagrams of several flows that wait for their turn on one association. Each flow has a bounded queue, whose oldest
+// datagram gives way, and the flows take turns, so that a flow that floods harms only itself.
 
 import DequeModule
 import Wire
 
 /// Queues that take turns.
 struct FairQueue {
-    /// Most datagrams that wait for one flow.
+    /// The most datagrams that wait for one flow.
     static let maximumCount = 256
-    /// Most bytes that wait for one flow.
+    /// The most bytes that wait for one flow.
     static let maximumBytes = 262_144
-    /// Most bytes that wait in all queues together.
+    /// The most bytes that wait in all queues together.
     static let maximumTotalBytes = 16_777_216
 
     private struct Queue {
         var datagrams = Deque<[UInt8]>()
         var byteCount = 0
 
-        /// Adds a datagram; answers how many had to go, and how many bytes they had.
+        /// Adds a datagram; returns how many had to go, and how many bytes they had.
         mutating func append(_ datagram: borrowing RawSpan) -> (count: Int, byteCount: Int) {
             var dropped = (count: 0, byteCount: 0)
             while let oldest = datagrams.first,
@@ -40,10 +40,10 @@ struct FairQueue {
 
     var isEmpty: Bool { turns.isEmpty }
 
-    /// Whether datagrams of this flow wait, so that later ones must not overtake them.
+    /// Whether datagrams of this flow wait; later ones must not overtake them.
     func holds(_ flow: Int32) -> Bool { queues[flow] != nil }
 
-    /// Adds a datagram; answers how many of the flow's had to go, the new one perhaps.
+    /// Adds a datagram; returns how many of the flow's had to go, the new one perhaps among them.
     mutating func append(_ datagram: borrowing RawSpan, of flow: Int32) -> Int {
         guard byteCount + datagram.byteCount <= Self.maximumTotalBytes else { return 1 }
         if queues[flow] == nil { turns.append(flow) }
@@ -61,7 +61,7 @@ struct FairQueue {
         return (flow, datagram)
     }
 
-    /// Forgets a flow; answers how many datagrams it had waiting.
+    /// Forgets a flow; returns how many datagrams it had waiting.
     mutating func remove(_ flow: Int32) -> Int {
         guard let queue = queues.removeValue(forKey: flow) else { return 0 }
         byteCount -= queue.byteCount

@@ -5,7 +5,7 @@ import Wire
 
 /// One flow of a group.
 struct Flow: ~Copyable, TableElement {
-    /// The number that its snapshots have.
+    /// Its number in snapshots.
     var serial: UInt64 = 0
     /// Its tunnel's number in the group.
     var member: Int32 = 0

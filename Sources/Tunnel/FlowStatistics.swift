@@ -22,7 +22,7 @@ public struct FlowCounters: Sendable {
 
 /// One flow as a status shows it.
 public struct FlowSnapshot: Sendable {
-    /// Where a flow stands.
+    /// What state a flow is in.
     public enum State: String, Sendable {
         /// Its datagrams wait for an association.
         case waiting
@@ -32,9 +32,9 @@ public struct FlowSnapshot: Sendable {
         case open
     }
 
-    /// The number that it has for as long as it lives; unique within the group on its worker.
+    /// Its number for life; unique within the group on its worker.
     public var serial: UInt64
-    /// Whose it is: the number of the tunnel in the group.
+    /// The number of its tunnel in the group.
     public var member: Int
     /// The association that carries it, by its serial; nil while there is none.
     public var association: UInt64?
@@ -42,7 +42,7 @@ public struct FlowSnapshot: Sendable {
     public var isShared: Bool
     /// Its number on the wire, in shared mode.
     public var wireID: UInt64?
-    /// Where it stands.
+    /// What state it is in.
     public var state: State
     /// The local sender, at a client's end.
     public var sender: Endpoint?

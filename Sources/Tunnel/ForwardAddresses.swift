@@ -1,5 +1,5 @@
-// The addresses of a group's peer: given, or resolved from a name and kept as long as they are fresh. Addresses that were
-// good once are better than none.
+// The addresses of a group's peer: given, or resolved from a name and asked for again when they are old. Addresses that
+// were good once are better than none.
 
 import DTLS
 import Wire
@@ -28,7 +28,7 @@ struct ForwardAddresses {
         return !all.isEmpty && (resolvedAt.map { now - $0 < .seconds(5) } ?? false)
     }
 
-    /// Notes that the question is asked; false where it has been already.
+    /// Notes that the name is being resolved; false if it already was.
     mutating func ask() -> Bool {
         defer { isResolving = true }
         return !isResolving

@@ -1,8 +1,8 @@
 // Datagrams between flows and links.
 //
-// To the peer: a flow's datagram is sealed for its link's association, in dedicated mode as it is, in shared mode behind a frame's
-// header, in as many records as the path takes. From the peer: records are pulled from the datagram one by one; data goes to the
-// flow that it is for.
+// To the peer: a flow's datagram is sealed for its link's association. In dedicated mode it goes as it is; in shared
+// mode it goes behind a frame's header, and in several records if it is larger than the path. From the peer: records
+// are pulled from the datagram one by one; data goes to the flow that it is for.
 
 import ContainersPreview
 import DTLS
@@ -12,7 +12,8 @@ import Wire
 extension GroupCore {
     // MARK: To the peer
 
-    /// Sends a datagram to the peer of a link through the socket that is used for it; `write` is lent the link's keys.
+    /// Sends a datagram to a link's peer, through the link's own socket or the server's listener; `write` is lent the
+    /// link's keys.
     mutating func send(
         maximum: Int, mayFragment: Bool, at link: Int32, _ output: inout some DatagramOutput & ~Copyable,
         write: (inout MutableRawSpan, inout KeyGenerations<Engine>) -> Int?
@@ -48,7 +49,7 @@ extension GroupCore {
         return isSealed
     }
 
-    /// Sends a flow's datagram through the association that the flow has for itself, which is established.
+    /// Sends a flow's datagram through its dedicated link, whose association is established.
     mutating func sendDedicated(
         _ datagram: borrowing RawSpan, of flow: Int32, _ output: inout some DatagramOutput & ~Copyable, now: Instant
     ) {
@@ -56,7 +57,7 @@ extension GroupCore {
         let policy = members[member].settings.oversize
         let fate = links[link].keys.current?.value.fate(of: datagram.byteCount, policy) ?? .whole
         if fate != .whole {
-            // While the search goes on, a larger size may be about to be found.
+            // While the search goes on, a larger size may yet be found.
             if links[link].keys.current?.value.isPathSettled == true {
                 tellOversize(datagram.byteCount, fate, flow: flow, now: now)
             }
@@ -89,8 +90,9 @@ extension GroupCore {
                 return attendIfNeeded(link)
             }
         } else {
-            // Nothing is dropped for an assumption: before the first search has ended there is no limit.
-            guard members[member].settings.oversize == .fragment || links[link].keys.current?.value.isPathKnown != true else {
+            // Nothing is dropped because of an assumption: until the first search has ended there is no limit.
+            guard members[member].settings.oversize == .fragment || links[link].keys.current?.value.isPathKnown != true
+            else {
                 countDrop(.oversize, flow: flow)
                 if links[link].keys.current?.value.isPathSettled == true {
                     let fate = DatagramFate.dropped(limit: max(limit - headerSize, 0))
@@ -136,7 +138,7 @@ extension GroupCore {
 
     // MARK: From the peer
 
-    /// Hands a datagram of the peer's to the flow's local program.
+    /// Hands a datagram from the peer to the flow's local program.
     mutating func deliver(
         _ datagram: borrowing RawSpan, to flow: Int32, _ output: inout some DatagramOutput & ~Copyable, now: Instant
     ) {
@@ -145,7 +147,7 @@ extension GroupCore {
         members[member].counters.bytesIn &+= UInt64(truncatingIfNeeded: byteCount)
         flows[flow].counters.datagramsIn &+= 1
         flows[flow].counters.bytesIn &+= UInt64(truncatingIfNeeded: byteCount)
-        // Data from the peer keeps the flow too: a subscriber may only listen.
+        // Data from the peer keeps the flow alive too: a subscriber may only listen.
         flows.touch(flow, now: now)
         guard let sender = flows[flow].sender else {
             output.send(id, maximum: byteCount, mayFragment: true) { $0.write(datagram, at: 0) ? byteCount : nil }
@@ -156,12 +158,12 @@ extension GroupCore {
         ) { $0.write(datagram, at: 0) ? byteCount : nil }
     }
 
-    /// Takes the data of a record of a dedicated association's.
+    /// Takes the data of a dedicated link's record.
     mutating func takeDedicated(
         _ record: borrowing RawSpan, at link: Int32, _ output: inout some DatagramOutput & ~Copyable, now: Instant
     ) {
         guard let flow = links[link].flow else {
-            // Data on an association that no flow has yet.
+            // Data on a link that has no flow yet.
             links[link].keys.drop(.noAssociation)
             return
         }
@@ -169,7 +171,7 @@ extension GroupCore {
         deliver(record, to: flow, &output, now: now)
     }
 
-    /// Ends old keys that are good for nothing any more.
+    /// Ends replaced keys whose time is over.
     mutating func endOutdatedKeys(of link: Int32, now: Instant) {
         if links[link].keys.hasOutdated(now) { endKeys(.previous, of: link) }
     }

@@ -1,5 +1,5 @@
-// Shared mode's frames, as far as both ends take them alike. Each function is given the record that the frame stands in, and
-// the place of the link that it came from, which has a channel.
+// What both ends do alike with the frames of shared mode. Each function is given the record that holds the frame, and
+// the place of the link that it came through, which has a channel.
 
 import ContainersPreview
 import DTLS
@@ -16,7 +16,7 @@ extension GroupCore {
         return nil
     }
 
-    /// Takes a whole datagram of a flow's.
+    /// Takes a whole datagram of a flow.
     mutating func takeDatagram(
         _ payload: Range<Int>, of flow: Int32, in record: borrowing RawSpan, at link: Int32,
         _ output: inout some DatagramOutput & ~Copyable, now: Instant
@@ -37,7 +37,7 @@ extension GroupCore {
         if !isFirst { members[Int(flows[flow].member)].counters.control &+= 1 }
         if let datagram { deliver(datagram.bytes, to: flow, &output, now: now) }
         countIncomplete(of: link)
-        // The time of the pieces has to be watched.
+        // Its deadline now includes the fragments'.
         attend(link)
     }
 
@@ -47,8 +47,8 @@ extension GroupCore {
         members[flow.map { Int(flows[$0].member) } ?? 0].counters.control &+= 1
     }
 
-    /// Tells the peer that a flow is over, or never was. `isAnswer` says that the peer has caused it, who must not make this end
-    /// send without end.
+    /// Tells the peer that a flow is over, or never was. `isAnswer` says that the peer has caused it: such frames are
+    /// limited, so that the peer cannot make this end send without bound.
     mutating func sendClose(
         _ number: UInt64, _ reason: CloseReason, isAnswer: Bool, at link: Int32,
         _ output: inout some DatagramOutput & ~Copyable, now: Instant
@@ -65,13 +65,13 @@ extension GroupCore {
         countIncomplete(of: link)
     }
 
-    /// Gives up the datagrams that have come in part only, at the association's end.
+    /// Gives up the datagrams of which only a part has arrived, when the association ends.
     mutating func discardPieces(of link: Int32) {
         links[link].channel?.value.discardAll()
         countIncomplete(of: link)
     }
 
-    /// Counts the datagrams that will not become whole any more.
+    /// Counts the datagrams that will never be whole.
     mutating func countIncomplete(of link: Int32) {
         guard let incomplete = links[link].channel?.value.takeIncomplete(), !incomplete.isEmpty else { return }
         for number in incomplete {

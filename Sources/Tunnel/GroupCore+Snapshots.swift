@@ -1,10 +1,10 @@
-// What a group has carried, and how its links and flows stand.
+// What a group has carried, and what state its links and flows are in.
 
 import ContainersPreview
 import DTLS
 
 extension GroupCore {
-    /// What each tunnel has done in all, and how it stands.
+    /// What each tunnel has done in all, and what state it is in.
     func tallies() -> [MemberTally] {
         var tallies = members.map { MemberTally(counters: $0.counters, refusal: $0.refusal) }
         for link in links.living {
@@ -20,7 +20,7 @@ extension GroupCore {
         return tallies
     }
 
-    /// Links; and how many there are in all.
+    /// A page of links, and how many there are in all.
     func snapshots(_ page: SnapshotPage) -> (page: [AssociationSnapshot], total: Int) {
         var selection = PageSelection(page)
         for link in links.living {
@@ -42,7 +42,7 @@ extension GroupCore {
 
     private func isOfAll(_ link: Int32) -> Bool { links[link].use == .common || links[link].use == .spare }
 
-    /// Flows; and how many there are in all.
+    /// A page of flows, and how many there are in all.
     func flowSnapshots(_ page: SnapshotPage) -> (page: [FlowSnapshot], total: Int) {
         var selection = PageSelection(page)
         for flow in flows.living {

@@ -1,20 +1,21 @@
 // What both ends of a group have: its links and flows, and the one driver for links.
 //
-// 1. An input (a datagram, a timer, a wish) changes a link in place. A link that then has something to send or to tell is put on a
-//    list; nothing follows at once, so nothing calls back.
+// 1. An input (a datagram, a timer, a command) changes a link in place. A link that then has something to send or to
+//    tell goes on a list; nothing else happens yet, so nothing calls back.
 // 2. At the end of the input the list is drained once (`nextEvent`): what an association has to send is sent, what it has to tell
 //    is told or counted, and its timer is armed.
-// 3. What only one of the two ends can decide comes out as a `LinkEvent`: an association is up, or over, or worn.
+// 3. What client and server decide differently comes out as a `LinkEvent`: an association is up or over, its keys are
+//    worn, or a retry is due.
 //
-// Datagrams are in GroupCore+Datagrams.swift, shared mode's frames in GroupCore+Frames.swift, what a status shows in
-// GroupCore+Snapshots.swift.
+// The rest is in GroupCore+Datagrams.swift, GroupCore+Frames.swift (shared mode) and GroupCore+Snapshots.swift (for a
+// status).
 
 import ContainersPreview
 import DTLS
 import Settings
 import Wire
 
-/// What has happened to a link that its end of the group has to decide about.
+/// What has happened to a link and is for the client or the server to decide about.
 enum LinkEvent {
     /// The handshake of a generation of keys is done.
     case established(Int32, KeyGeneration, AssociationDescription)
@@ -22,7 +23,7 @@ enum LinkEvent {
     case ended(Int32, KeyGeneration, AssociationEnd)
     /// The keys have protected as many records as they should.
     case worn(Int32)
-    /// The time for another attempt has come.
+    /// It is time for another attempt.
     case retryDue(Int32)
 }
 
@@ -30,11 +31,12 @@ enum LinkEvent {
 struct MemberState {
     var settings: GroupMember
     let service: [UInt8]
-    /// What flows have carried, drops that belong to no association, and what associations that are over have counted.
+    /// What its flows have carried, drops that belong to no association, and what was counted by associations that are
+    /// over.
     var counters = TunnelCounters()
     var toldLimits: [TunnelLimit: Instant] = [:]
 
-    /// Client: why the peer refuses the service, as far as it has been told; nil once the peer has accepted it.
+    /// Client: why the peer refuses the service, as last reported; nil once the peer has accepted it.
     var refusal: ServiceRefusal?
     /// Client: until when a peer that has refused the service is not asked again.
     var askAgainAt: Instant?
@@ -54,9 +56,9 @@ struct MemberState {
 struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
     /// Which end it is.
     enum Side {
-        /// A link has a socket of its own; flows are told apart on the sockets that are listened on.
+        /// Each link has an own socket; flows are told apart at the listeners.
         case client
-        /// A flow has a socket of its own; links are told apart on the one that is listened on.
+        /// Each flow has an own socket; links are told apart at the listener.
         case server
     }
 
@@ -137,7 +139,7 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
     /// When ``handleTimers(now:)`` has to be called next.
     var deadline: Instant? { timers.earliest }
 
-    /// Does what is due for associations, and notes which links and queues of ages have to be looked at.
+    /// Does what is due for associations, and notes which queues of ages ``nextIdle(now:)`` has to look at.
     mutating func handleTimers(now: Instant) {
         while let (id, deadline) = timers.popDue(now) {
             if let queue = AgeQueue(timer: id) {
@@ -152,7 +154,7 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
     }
 
     private mutating func handleTimer(of link: Int32, _ id: PlaceID, now: Instant) {
-        // Most have been put off since, by what the peer has sent.
+        // Most deadlines have moved meanwhile, because of what the peer has sent.
         if let due = links[link].deadline, now < due {
             timers.arm(id, at: due, armed: &links[link].armed)
             return
@@ -165,7 +167,8 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
         attend(link)
     }
 
-    /// The oldest link or flow of a queue that is due, if it has been idle for its timeout. Its owner removes it, or touches it.
+    /// The oldest link or flow in one of the queues that are due, if it has been idle for its timeout. The caller
+    /// removes it or touches it, and asks again.
     mutating func nextIdle(now: Instant) -> (queue: AgeQueue, place: Int32)? {
         while let queue = dueQueues.last {
             let timeout = timeout(of: queue)
@@ -185,27 +188,28 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
 
     private func timeout(of queue: AgeQueue) -> Duration { members[queue.member ?? 0].settings.limits.flowTimeout }
 
-    /// Has the timer of a queue of ages come up at `deadline`.
+    /// Sets the timer of a queue of ages to `deadline`, if that is sooner.
     mutating func arm(_ queue: AgeQueue, at deadline: Instant) {
         timers.arm(queue.timer, at: deadline, armed: &armedQueues[queue.number])
     }
 
     // MARK: The driver for links
 
-    /// Has a link looked at when the input ends.
+    /// Puts a link on the list that is drained when the input ends.
     mutating func attend(_ link: Int32) {
         guard !links[link].isListed else { return }
         links[link].isListed = true
         attention.append(links.id(link))
     }
 
-    /// Has a link looked at if its associations ask for it.
+    /// Puts a link on that list if its associations ask for it.
     @inline(__always)
     mutating func attendIfNeeded(_ link: Int32) {
         if links[link].keys.needsAttention { attend(link) }
     }
 
-    /// Sees to the links that need it, until one of them has something to decide. To be called until there is no more.
+    /// Attends to the links on the list until there is something to decide about one of them. To be called until it
+    /// returns nil.
     mutating func nextEvent(_ output: inout some DatagramOutput & ~Copyable, now: Instant) -> LinkEvent? {
         while let id = attention.last {
             guard let link = links.place(of: id) else {
@@ -279,7 +283,7 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
         links[link].keys.endAll(counting: &members[Int(links[link].member)].counters)
     }
 
-    /// Makes an association for a handshake with the link's peer; nil where there is no engine for it.
+    /// Makes an association for a handshake with `peer`; nil if there is no engine for it.
     func makeAssociation(
         with peer: Endpoint, engine: (Int) -> Engine?, maximumTimeouts: Int = 6, helloInterval: Duration? = nil,
         seed: UInt64, now: Instant
@@ -290,13 +294,14 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
             helloInterval: helloInterval, now: now)
     }
 
-    /// Puts new keys in the place of those in use, which are kept for what is late if `keepingOld`.
+    /// Puts the next keys in the place of the current ones. With `keepingOld` these are kept for records that arrive
+    /// late.
     mutating func promoteKeys(of link: Int32, keepingOld: Bool, now: Instant) {
         links[link].keys.promote(
             keepingOld: keepingOld, now: now, counting: &members[Int(links[link].member)].counters)
         links[link].establishedAt = now
         links[link].rekeys += 1
-        // Those who wait for the answer of what was replaced are answered by its successor.
+        // Whoever waits for a ping of the replaced association gets the answer from its successor.
         let id = links.id(link)
         guard pings.wait(for: id) else { return }
         if links[link].keys.current?.value.ping(now: now) != true { pings.answer(id, .lost) }
@@ -310,7 +315,7 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
 
     // MARK: By hand, and from the system
 
-    /// Sends a heartbeat request; what comes of it is among the answers, by its ticket.
+    /// Sends a heartbeat request; its outcome appears in ``pings`` under the ticket.
     mutating func ping(serial: UInt64, ticket: UInt64, now: Instant) -> PingOutcome {
         guard let link = link(ofSerial: serial) else { return .notFound }
         guard links[link].keys.current?.value.ping(now: now) == true else { return .refused }
@@ -349,33 +354,33 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
     /// The peer of a link, for messages.
     func peer(of link: Int32) -> Endpoint { links[link].peer ?? Endpoint(address: .anyIPv6, port: 0) }
 
-    /// Tells something of a link, which may concern all tunnels.
+    /// Tells something about a link, which may concern all tunnels.
     mutating func tell(_ event: TunnelEvent, link: Int32) {
         let isOfOne = members.count == 1 || links[link].flow != nil || (side == .server && !links[link].isCommon)
         let member = isOfOne ? Int(links[link].member) : nil
         notices.append(TunnelNotice(member: member, association: links[link].serial, event))
     }
 
-    /// Tells something of a flow.
+    /// Tells something about a flow.
     mutating func tell(_ event: TunnelEvent, flow: Int32) {
         let link = flows[flow].link
         let association = link >= 0 ? links[link].serial : nil
         notices.append(TunnelNotice(member: Int(flows[flow].member), association: association, event))
     }
 
-    /// Tells something of a tunnel, or of the group as a whole.
+    /// Tells something about a tunnel, or about the group as a whole.
     mutating func tell(_ event: TunnelEvent, member: Int?) {
         notices.append(TunnelNotice(member: member, event))
     }
 
-    /// Tells that a limit is reached, once in ten seconds.
+    /// Tells that a limit has been reached, at most once in ten seconds.
     mutating func tellLimit(_ limit: TunnelLimit, member: Int, evicted: Endpoint?, now: Instant) {
         if let told = members[member].toldLimits[limit], now - told < .seconds(10) { return }
         members[member].toldLimits[limit] = now
         tell(.limit(limit, evicted: evicted), member: member)
     }
 
-    /// Tells that a flow's datagram is too large, once a minute. `local` is where it came from.
+    /// Tells that a flow's datagram is too large, at most once a minute.
     mutating func tellOversize(_ byteCount: Int, _ fate: DatagramFate, flow: Int32, now: Instant) {
         guard let local = flows[flow].sender ?? members[Int(flows[flow].member)].address else { return }
         if let told = flows[flow].toldOversizeAt, now - told < .seconds(60) { return }

@@ -17,7 +17,7 @@ public struct GroupMember: Sendable {
     public var access: AccessList
     /// What happens to datagrams that are too large for the path.
     public var oversize: OversizePolicy
-    /// Server: the host name, in lower case, by which a client in plain mode asks for it (RFC 6066 §3).
+    /// Server: the host name, in lower case, by which a client in dedicated mode asks for it (RFC 6066 §3).
     public var serverName: String?
 
     /// Makes a member.
@@ -35,21 +35,21 @@ public struct GroupMember: Sendable {
 }
 
 extension [GroupMember] {
-    /// How exactly it has to be known when flows were last active.
+    /// How finely the activity of flows has to be noted.
     var granularity: Duration { map(\.limits.granularity).min() ?? .seconds(1) }
 }
 
 /// Why, and since when, the peer does not give a service.
 public struct ServiceRefusal: Sendable {
-    /// The peer's word.
+    /// The reason that the peer gave.
     public var reason: CloseReason
-    /// When it was first said.
+    /// When it was first given.
     public var since: Instant
 }
 
-/// What comes of a wish to ping an association.
+/// The result of asking for a ping of an association.
 public enum PingOutcome: Sendable {
-    /// A request has left, or leaves behind the one in flight; the answer is given later.
+    /// A request is on its way, or follows the one in flight; the answer comes later.
     case sent
     /// There is no such association.
     case notFound
@@ -59,9 +59,9 @@ public enum PingOutcome: Sendable {
 
 /// What a ping leads to.
 public enum PingAnswer: Equatable, Sendable {
-    /// The peer has answered, and took so long.
+    /// The peer has answered after this time.
     case roundTrip(Duration)
-    /// The heartbeat, or the one before it, was given up.
+    /// The request, or the one before it, was given up.
     case lost
     /// The association has ended.
     case ended
@@ -69,9 +69,9 @@ public enum PingAnswer: Equatable, Sendable {
     init(_ roundTrip: Duration?) { self = roundTrip.map { .roundTrip($0) } ?? .lost }
 }
 
-/// What comes of a wish for new keys.
+/// The result of asking for new keys.
 public enum RekeyOutcome: Sendable {
-    /// A handshake has begun beside the association; an event tells when its keys are in use.
+    /// A handshake has begun beside the association; an event says when its keys are in use.
     case begun
     /// There is no such association.
     case notFound

@@ -1,10 +1,10 @@
-// The keys of one link: those in use, those that a handshake beside them is to give, and those that they have replaced. Each
-// generation is an association of its own (RFC 6347 has no other way to new keys without renegotiation).
+// The keys of one link: those in use, those that a handshake beside them is to give, and those that were replaced. Each
+// generation is an association by itself (without renegotiation, RFC 6347 has no other way to new keys).
 //
 // A record from the peer:
 //   1. in the clear, or of a handshake, can only be meant for the newest association;
-//   2. anything else is tried with the keys in use, then with the old ones for as long as they are kept;
-//   3. what fits neither is the newest association's to keep, drop and count.
+//   2. anything else is tried with the keys in use, then with the replaced ones for as long as these are kept;
+//   3. what fits neither goes to the newest association, which keeps it or drops and counts it.
 
 import ContainersPreview
 import DTLS
@@ -22,17 +22,17 @@ enum KeyGeneration {
 
 /// The associations of one link.
 struct KeyGenerations<Engine: HandshakeEngine>: ~Copyable {
-    // Each stands in a box: behind an optional, an association itself would be copied to be looked at.
+    // Each is in a box: the compiler would copy an association behind an optional just to look at it.
 
-    /// The association in use, or on its way; nil while there is none.
+    /// The association in use, or the one whose first handshake is under way; nil while there is none.
     var current: UniqueBox<Association<Engine>>?
     private var following: UniqueBox<Association<Engine>>?
     private var replaced: UniqueBox<Association<Engine>>?
     private var replacedAt = Instant(nanoseconds: 0)
-    /// Whose the last record of data was.
+    /// The generation that the last record belonged to.
     private var source = KeyGeneration.current
 
-    /// How long replaced keys are good for what is late.
+    /// How long replaced keys are kept for records that arrive late.
     static var lateness: Duration { .seconds(3) }
 
     /// Whether data can be sealed.
@@ -62,8 +62,8 @@ struct KeyGenerations<Engine: HandshakeEngine>: ~Copyable {
         following = UniqueBox(consume association)
     }
 
-    /// Puts the next keys in the place of those in use; the latter are kept for what is late, if `keepingOld`. What an
-    /// association that goes has carried is added to `counters`.
+    /// Puts the next keys in the place of the current ones. With `keepingOld` these are kept for records that arrive
+    /// late. The counters of an association that is let go are added to `counters`.
     mutating func promote(keepingOld: Bool, now: Instant, counting counters: inout TunnelCounters) {
         endPrevious(counting: &counters)
         guard let next = following.take() else { return }
@@ -76,7 +76,7 @@ struct KeyGenerations<Engine: HandshakeEngine>: ~Copyable {
         current = consume next
     }
 
-    /// Forgets an association, without a word to the peer where it still lives.
+    /// Forgets an association without a word to the peer, even if it is still established.
     mutating func end(_ generation: KeyGeneration, counting counters: inout TunnelCounters) {
         switch generation {
         case .next:
@@ -112,7 +112,7 @@ struct KeyGenerations<Engine: HandshakeEngine>: ~Copyable {
 
     // MARK: One of the associations
 
-    /// Has something done with the association of a generation; nil where there is none.
+    /// Lends the association of a generation to `body`; nil if there is none.
     mutating func with<Result>(
         _ generation: KeyGeneration, _ body: (inout Association<Engine>) -> Result
     ) -> Result? {
@@ -148,8 +148,10 @@ struct KeyGenerations<Engine: HandshakeEngine>: ~Copyable {
             }
         }
         source = following == nil ? .current : .next
-        return (following == nil
-            ? current?.value.next(&datagram, &cursor, now: now) : following?.value.next(&datagram, &cursor, now: now)) ?? .end
+        return
+            (following == nil
+            ? current?.value.next(&datagram, &cursor, now: now) : following?.value.next(&datagram, &cursor, now: now))
+            ?? .end
     }
 
     /// Whether a record is in the clear, or of a handshake.
@@ -157,7 +159,7 @@ struct KeyGenerations<Engine: HandshakeEngine>: ~Copyable {
         datagram.uint16(at: offset + 3) == 0 || datagram.uint8(at: offset) == ContentType.handshake.rawValue
     }
 
-    /// Whether old keys are kept that are good for nothing any more.
+    /// Whether replaced keys are still kept although their time is over.
     func hasOutdated(_ now: Instant) -> Bool { replaced != nil && now - replacedAt >= Self.lateness }
 
     /// Counts the last record's data as delivered.
@@ -176,9 +178,9 @@ struct KeyGenerations<Engine: HandshakeEngine>: ~Copyable {
 }
 
 extension Association {
-    /// Has something done with it, where it stands behind an optional.
+    /// Lends it to `body`, where it is behind an optional.
     fileprivate mutating func with<Result>(_ body: (inout Self) -> Result) -> Result { body(&self) }
 
-    /// Whether it has been agreed to carry many flows.
+    /// Whether both ends agreed on shared mode.
     var isShared: Bool { description?.applicationProtocol == SharedFrame.applicationProtocol }
 }

@@ -1,13 +1,13 @@
-// One DTLS association with a peer, for as long as somebody wants it: it outlives the associations that it has one after the
-// other, keeps their keys, and says which flows they carry.
+// What a group keeps for one peer for as long as an association with it is wanted. A link outlives the associations
+// that it has one after the other, holds their keys, and says which flows they carry.
 
 import ContainersPreview
 import DTLS
 import Wire
 
-/// What an association is for.
+/// What a link is for.
 enum LinkUse: Equatable {
-    /// For the flows of all tunnels of the group, or to find out whether the peer can do that.
+    /// For the flows of all tunnels of the group, or to find out whether the peer has shared mode.
     case common
     /// For the first flow that comes: the peer has no shared mode.
     case spare
@@ -17,14 +17,14 @@ enum LinkUse: Equatable {
 
 /// One link of a group.
 struct Link<Engine: HandshakeEngine>: ~Copyable, TableElement {
-    /// The number that its snapshots have.
+    /// Its number in snapshots.
     var serial: UInt64 = 0
     var keys = KeyGenerations<Engine>()
     var use = LinkUse.dedicated(flow: -1)
     /// In shared mode: the flows and their numbers.
     var channel: UniqueBox<Channel>?
     var state = AssociationSnapshot.State.idle
-    /// The tunnel that it counts for.
+    /// The number of the tunnel whose counters it adds to.
     var member: Int32 = 0
     /// The peer's address; client: nil until one has been tried.
     var peer: Endpoint?
@@ -34,7 +34,7 @@ struct Link<Engine: HandshakeEngine>: ~Copyable, TableElement {
     /// How often a new handshake has replaced its keys.
     var rekeys: UInt32 = 0
 
-    /// Client: failures in a row, and which address comes next.
+    /// Client: failures in a row, and the number of attempts, which chooses the next address.
     var failures: Int32 = 0
     var attempts: Int32 = 0
     /// Client: when the next attempt begins.
@@ -56,7 +56,7 @@ struct Link<Engine: HandshakeEngine>: ~Copyable, TableElement {
         if case .dedicated(let flow) = use, flow >= 0 { flow } else { nil }
     }
 
-    /// Where it has something to do by itself.
+    /// When it has something to do by itself.
     var deadline: Instant? {
         if state == .waiting { return retryAt }
         return .earlier(keys.deadline, channel.read { $0.value.deadline } ?? nil)

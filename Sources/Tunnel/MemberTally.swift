@@ -1,15 +1,15 @@
-// What a tunnel has done in all and how it stands, in one pass over the group's flows: a status of fifty thousand associations
-// must not hold up their datagrams, so nothing is copied here that does not go into the sums.
+// What a tunnel has done in all and what state it is in, in one pass over the group's links and one over its flows. A
+// status of fifty thousand associations must not hold up their datagrams, so little more is looked at than what goes
+// into the sums.
 
 import ContainersPreview
 public import DTLS
 
 /// One tunnel of a group on one worker.
 public struct MemberTally: Sendable {
-    /// What it has carried and dropped in all. What was dropped of an association that tunnels share counts for the first of
-    /// them.
+    /// What it has carried and dropped in all. Drops of an association that tunnels share count for the first of them.
     public var counters: TunnelCounters
-    /// Why the peer refuses its service, where it does, and since when.
+    /// Why, and since when, the peer refuses its service; nil if it does not.
     public var refusal: ServiceRefusal?
     /// How many associations it has, or shares, in each state.
     public var states: [AssociationSnapshot.State: Int] = [:]
@@ -34,7 +34,7 @@ public struct MemberTally: Sendable {
         self.refusal = refusal
     }
 
-    /// Takes a link into account, but for what it has carried.
+    /// Takes a link into account, except for what it has carried.
     mutating func add<Engine>(_ link: borrowing Link<Engine>, isShared: Bool) {
         states[link.state, default: 0] += 1
         if isShared { self.isShared = true }

@@ -1,11 +1,11 @@
-// Who waits for the answer to a heartbeat request that was asked for by hand, and what came of it.
+// Who waits for the answer to a heartbeat request that was sent on command, and the outcome.
 
-/// The answers to pings, for those who have asked by ticket.
+/// The answers to pings, by the tickets of those who asked.
 struct PingAnswers {
     private var waiting: [PlaceID: [UInt64]] = [:]
     private var answers: [(ticket: UInt64, answer: PingAnswer)] = []
 
-    /// Has a ticket wait for the answer of a link's association.
+    /// Makes a ticket wait for the answer of a link's association.
     mutating func add(_ ticket: UInt64, at link: PlaceID) { waiting[link, default: []].append(ticket) }
 
     /// Whether somebody waits for the answer of the link's association.

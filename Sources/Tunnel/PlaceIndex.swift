@@ -1,6 +1,6 @@
-// Where in a table what belongs to an address stands.
+// Finds the place in a table that belongs to an address.
 
-/// Finds places by what datagrams bring: an address today.
+/// Finds places by what datagrams bring with them, such as an address.
 struct PlaceIndex<Key: Hashable> {
     private var places: [Key: Int32] = [:]
     private var last: (key: Key, place: Int32)?

@@ -1,8 +1,9 @@
-// Puts datagrams together from the fragments of one shared association (docs/PROTOCOL.md, "Fragmentation"). The order of
-// fragments does not matter; an overlap or a contradiction ends the whole datagram, as RFC 5722 has it for IPv6.
+// Puts datagrams together from the fragments of one shared association (docs/PROTOCOL.md, "Fragmentation"). The order
+// of fragments does not matter; an overlap or a contradiction discards the whole datagram, as RFC 5722 demands for
+// IPv6.
 //
-// The peer that sends the fragments is authenticated and may be hostile all the same. What is held is what has arrived,
-// never what an offset announces, and it is bounded in bytes, datagrams and time; the oldest datagram gives way.
+// The peer that sends the fragments is authenticated but may still be hostile. What is held is what has arrived, never
+// what an offset announces, and it is bounded in bytes, datagrams and time; the oldest datagram gives way.
 
 public import DTLS
 public import Wire
@@ -11,7 +12,7 @@ public import Wire
 public struct Reassembler {
     /// What became of a fragment.
     public enum Outcome: Equatable, Sendable {
-        /// It was kept; others are missing.
+        /// It was kept; others are still missing.
         case incomplete
         /// It was the last one missing; here is the datagram.
         case complete([UInt8])
@@ -27,7 +28,7 @@ public struct Reassembler {
         /// There was no room for it. Its datagram is discarded with it.
         case limit
         /// Its datagram was delivered or discarded before, or is so far behind the newest ones that nothing is known of
-        /// it. It does not begin anew and is not counted again.
+        /// it. The datagram is not begun again and not counted again.
         case late
     }
 
@@ -43,7 +44,7 @@ public struct Reassembler {
     /// Which datagrams were delivered or discarded. An array, so that an association without fragments does not hold it.
     private var ended: [ReplayWindow] = []
     private var discarded: [UInt64] = []
-    /// Bytes that are held; bookkeeping included, so that many small fragments count for what they take.
+    /// Bytes that are held, bookkeeping included, so that many small fragments count for what they really take.
     public private(set) var byteCount = 0
 
     /// A reassembler that holds nothing.
@@ -129,7 +130,7 @@ public struct Reassembler {
         let datagram = datagrams.remove(at: index)
         byteCount -= datagram.byteCount
         ended[0].insert(datagram.id)
-        // An association without fragments costs next to nothing, also when it had some once.
+        // An association without fragments costs next to nothing, even if it had some once.
         if datagrams.isEmpty { datagrams = [] }
     }
 }
@@ -163,7 +164,7 @@ private struct PartialDatagram {
         self.deadline = deadline
     }
 
-    /// Adds a fragment. Answers false, and adds nothing, where it cannot be one of this datagram.
+    /// Adds a fragment. Returns false, and adds nothing, where it cannot be one of this datagram.
     mutating func insert(_ fragment: SharedFrame.Fragment, _ payload: borrowing RawSpan) -> Bool {
         let count = payload.byteCount
         let offset = fragment.offset
@@ -195,7 +196,7 @@ private struct PartialDatagram {
         return datagram
     }
 
-    /// Where among the pieces one that begins at `offset` stands.
+    /// The index among the pieces of one that begins at `offset`.
     private func place(of offset: Int) -> Int {
         var low = 0
         var high = pieces.count

@@ -1,16 +1,18 @@
-// When to try again: exponential back-off with jitter from the first wait on, so that the clients of a server that comes back do
-// not all arrive at once.
+// When to try again: exponential back-off, with jitter from the first wait on, so that a server that comes back does
+// not see all its clients at once.
 
 import DTLS
 import Settings
 
 extension ReconnectPolicy {
-    /// How long a silent peer may be left without a ClientHello while an attempt runs: as long as between two attempts, so
-    /// that a peer that is back is found as soon then; but no more often than handshakes are begun (RFC 6347 §4.2.4.1).
+    /// How long a silent peer may go without a ClientHello while an attempt runs: as long as between two attempts, so
+    /// that a peer that comes back is found as soon as it would be then; but no less than the initial timeout of a
+    /// handshake (RFC 6347 §4.2.4.1).
     var helloInterval: Duration { max(maximum, .seconds(1)) }
 
-    /// The wait after `failures` failures in a row, at least one: between half of and the whole minimum doubled as
-    /// many times, the maximum at most, but never under the minimum.
+    /// The wait after `failures` failures in a row, taken as at least one. The ceiling is the minimum doubled that many
+    /// times, but at most the maximum; the wait is drawn from between half the ceiling and the ceiling, and is never
+    /// below the minimum.
     func wait(failures: Int, random: inout SplitMix64) -> Duration {
         let doublings = min(max(failures, 1), 30)
         let (scaled, overflow) = minimum.nanoseconds.multipliedReportingOverflow(by: 1 << Int64(doublings))

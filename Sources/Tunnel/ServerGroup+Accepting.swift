@@ -1,9 +1,10 @@
-// How a server's end takes on associations, and how they end.
+// How a server accepts associations, and how they end.
 //
-// A hello passes the cookie exchange, and begins a handshake; what the handshake tells of the peer decides:
-//   1. who may not come is told so, and forgotten;
-//   2. a shared association waits for its peer to open flows, a dedicated one gets its one flow's socket at once;
-//   3. an association beside an older one at the same address takes its place, with its flow.
+// A hello passes the cookie exchange and begins a handshake. When that is done:
+//   1. a peer that is not allowed is told so, and forgotten;
+//   2. a shared association waits for its peer to open flows, a dedicated one gets its one flow and the flow's socket
+//      at once;
+//   3. an association beside an older one at the same address takes its place and, in dedicated mode, its flow.
 
 import ContainersPreview
 import DTLS
@@ -25,7 +26,7 @@ extension ServerGroup where Output: ~Copyable {
             core.members[0].counters.records &+= 1
             core.members[0].counters.control &+= 1
         case .drop(let reason):
-            // A later fragment of a hello whose first one has already been let in.
+            // A later fragment of a hello whose first fragment has been let in.
             if let known, reason == .noAssociation, isHandshaking(known) {
                 receive(&datagram, at: known, to: local, now: now)
             } else {
@@ -41,7 +42,7 @@ extension ServerGroup where Output: ~Copyable {
         }
     }
 
-    /// Has the cookie exchange decide about a hello, and sends its reply.
+    /// Lets the cookie exchange decide about a hello, and sends its reply.
     private mutating func decide(
         _ datagram: borrowing RawSpan, from source: Endpoint, to local: IPAddress, now: Instant
     ) -> CookieExchange<Key>.Decision {
@@ -70,7 +71,7 @@ extension ServerGroup where Output: ~Copyable {
             return
         }
         let link = known ?? addLink(to: source, now: now)
-        // Its answers leave from where the hello came to.
+        // The server's datagrams leave from the address that the hello came to.
         core.links[link].localAddress = local
         core.links[link].hello = hello.words[0]
         if known != nil, isHandshaking(link) { core.members[0].counters.failedHandshakes += 1 }
@@ -95,7 +96,7 @@ extension ServerGroup where Output: ~Copyable {
         return link
     }
 
-    /// Whether a handshake is under way at this link, be it a first one or one beside its association.
+    /// Whether a handshake is under way at this link, be it the first one or one beside its association.
     private func isHandshaking(_ link: Int32) -> Bool {
         core.links[link].keys.hasNext || core.links[link].establishedAt == nil
     }
@@ -107,7 +108,7 @@ extension ServerGroup where Output: ~Copyable {
     }
 
     private mutating func makeRoomForHandshake(besides known: Int32?, now: Instant) -> Bool {
-        // One that replaces another at the same address takes no room.
+        // A handshake that replaces another at the same address takes no more room.
         if let known, isHandshaking(known) { return true }
         guard core.links.count(in: .handshaking) + successors >= limits.maximumHandshakes else { return true }
         guard let (oldest, _) = core.links.oldest(in: .handshaking) else {
@@ -123,7 +124,7 @@ extension ServerGroup where Output: ~Copyable {
 
     // MARK: Life of associations
 
-    /// Follows every link that needs it to its next state.
+    /// Drains the events, and takes each link that has one to its next state.
     mutating func settle(now: Instant) {
         while let event = core.nextEvent(&output, now: now) {
             switch event {
@@ -131,7 +132,7 @@ extension ServerGroup where Output: ~Copyable {
                 establish(link, generation, description, now: now)
             case .ended(let link, let generation, let end): finish(link, generation, end, now: now)
             case .worn, .retryDue:
-                // The client's end begins handshakes.
+                // Only a client begins handshakes.
                 continue
             }
         }
@@ -188,7 +189,8 @@ extension ServerGroup where Output: ~Copyable {
         core.members.firstIndex { $0.settings.serverName != nil && $0.settings.serverName == name } ?? 0
     }
 
-    /// Puts the keys of a handshake beside the association in its place. The link's flow stays where it goes on as it is.
+    /// Puts the keys of a handshake beside the association in its place. A dedicated link keeps its flow if the tunnel
+    /// is still the same.
     private mutating func replaceKeys(of link: Int32, isShared: Bool, member: Int, now: Instant) {
         let wasShared = core.links[link].channel != nil
         let goesOn = !isShared && !wasShared && Int(core.links[link].member) == member
@@ -198,7 +200,7 @@ extension ServerGroup where Output: ~Copyable {
         core.promoteKeys(of: link, keepingOld: goesOn && core.links[link].keys.isEstablished, now: now)
     }
 
-    /// Gives a dedicated link its flow, with a socket to the tunnel's target; false where there is none to be had.
+    /// Gives a dedicated link its flow, with a socket to the tunnel's target; false if there can be none.
     private mutating func addFlow(to link: Int32, of member: Int, now: Instant) -> Bool {
         guard let flow = openFlow(of: member, in: .dedicated(of: member), now: now) else { return false }
         core.flows[flow].link = link
@@ -206,7 +208,7 @@ extension ServerGroup where Output: ~Copyable {
         return true
     }
 
-    /// Adds a flow with a socket to its tunnel's target; nil where there is none to be had.
+    /// Adds a flow with a socket to its tunnel's target; nil if there can be none.
     mutating func openFlow(of member: Int, in queue: AgeQueue, now: Instant) -> Int32? {
         refreshAddress(of: member, now: now)
         guard let address = core.members[member].address else { return nil }
@@ -217,16 +219,16 @@ extension ServerGroup where Output: ~Copyable {
         return nil
     }
 
-    /// What keeps a peer out of the tunnel number `member`, or, where it is nil, out of all of them.
+    /// What keeps a peer out of this member or, if that is nil, out of all of them; nil if it is let in.
     func denial(of peer: PeerIdentity, at source: IPAddress, _ member: Int?) -> AccessDenial? {
         if let member { return core.members[member].settings.access.denial(of: peer, at: source) }
         let denials = core.members.compactMap { $0.settings.access.denial(of: peer, at: source) }
         guard denials.count == core.members.count else { return nil }
-        // Where one knows its identity, its address is what is wrong.
+        // If one tunnel allows its identity, its address is what is wrong.
         return denials.contains(.source) ? .source : .identity
     }
 
-    /// Has a target's name resolved anew when what is known of it is old.
+    /// Has a target's name resolved again if it was last asked for some time ago.
     mutating func refreshAddress(of member: Int, now: Instant) {
         guard case .name = core.members[member].settings.target else { return }
         if let askedAt = core.members[member].askedAt, now - askedAt < Self.resolutionInterval { return }
@@ -273,14 +275,14 @@ extension ServerGroup where Output: ~Copyable {
             endSuccessor(of: link)
             core.links[link].hello = 0
         } else if core.links[link].keys.hasNext {
-            // A client that closes before its next handshake is done goes on with that one.
+            // A client that closes before its next handshake is done continues with that handshake.
             goOnHandshaking(link, now: now)
         } else {
             remove(link)
         }
     }
 
-    /// Has a link go on with the handshake that was under way beside its association, which is over.
+    /// Makes the handshake that was under way beside a link's association, which is over, the link's first.
     private mutating func goOnHandshaking(_ link: Int32, now: Instant) {
         core.pings.answer(core.links.id(link), .ended)
         endFlows(of: link)

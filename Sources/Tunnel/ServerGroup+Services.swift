@@ -1,10 +1,10 @@
-// Shared mode at a server's end: a link carries flows of every service that its peer may have.
+// Shared mode at a server's end: a link carries flows of every service that its peer may use.
 //
 // A record of the peer's:
-//   1. that opens a flow names the service; what is unknown or forbidden is answered with CLOSE and a reason;
+//   1. that opens a flow names the service; an unknown or forbidden one is answered with CLOSE and a reason;
 //   2. of an open flow is sent to the service's target through the flow's own socket;
-//   3. of a flow that is not open is answered with CLOSE, so that the client opens another.
-// A datagram from the target is framed under the flow's number and sealed for the association.
+//   3. of a flow that is not open is answered with CLOSE, so that the client opens a new one. A datagram from the
+//      target is framed under the flow's number and sealed for the association.
 
 import ContainersPreview
 import DTLS
@@ -32,20 +32,20 @@ extension ServerGroup where Output: ~Copyable {
             guard let flow = core.links[link].channel?.value.place(of: number) ?? nil else { return }
             end(flow: flow, because: nil, now: now)
         case .opened, .unknown, nil:
-            // A client is told that a flow is open, it does not tell.
+            // Only a server sends OPENED.
             core.links[link].keys.drop(.frame)
         }
     }
 
     // MARK: Flows
 
-    /// The flow that a client opens, be it new or asked for once more.
+    /// The flow that a client opens, new or opened before.
     private mutating func open(
         _ number: UInt64, _ name: Range<Int>, in record: borrowing RawSpan, at link: Int32, now: Instant
     ) -> Int32? {
         let service = record.extracting(name)
         if let known = core.links[link].channel?.value.place(of: number) ?? nil {
-            // Numbers are given once, so that one cannot mean two services.
+            // A number is given once, so it cannot mean two services.
             guard Self.isEqual(service, core.members[Int(core.flows[known].member)].service) else {
                 core.links[link].keys.drop(.frame)
                 return nil
@@ -87,7 +87,7 @@ extension ServerGroup where Output: ~Copyable {
         _ = core.seal(prefix: frame.bytes, payload: RawSpan(), mayFragment: false, at: link, &output)
     }
 
-    /// Says no to a flow, and why, once in a while also in the log.
+    /// Refuses a flow with a reason, and says so in the log once in a while.
     private mutating func deny(
         _ number: UInt64, _ service: String, _ reason: CloseReason, _ drop: DropReason, at link: Int32, now: Instant
     ) -> Int32? {
@@ -116,7 +116,7 @@ extension ServerGroup where Output: ~Copyable {
         return true
     }
 
-    /// Ends a flow of a shared link; with a reason, the peer is told.
+    /// Ends a flow of a common link; with a reason, the peer is told.
     mutating func end(flow: Int32, because reason: CloseReason?, now: Instant) {
         let (link, number) = (core.flows[flow].link, core.flows[flow].number)
         core.forget(number, at: link)

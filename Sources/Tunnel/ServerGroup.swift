@@ -1,15 +1,15 @@
-// The server side: tunnels on one listen address, on one worker. One shared socket serves all peers, told apart by address in
-// user space.
+// The server side: tunnels on one listen address, on one worker. One listener serves all peers, which are told apart by
+// address in user space.
 //
 // A datagram from a peer:
-//   1. that begins with a ClientHello goes through the cookie exchange, which remembers nothing of the peer;
-//   2. a hello with a valid cookie begins a link, or a handshake beside the association of the one that the address may already
-//      have: that stays until the new one has authenticated (RFC 6347 §4.2.8), so that nobody can end it by a forged hello
+//   1. that begins with a ClientHello goes through the cookie exchange, which remembers nothing about the peer;
+//   2. a hello with a valid cookie begins a link or, if the address has one, a handshake beside its association: that
+//      stays until the new one has authenticated (RFC 6347 §4.2.8), so that nobody can end it with a forged hello
 //      (ServerGroup+Accepting.swift);
-//   3. anything else goes to the link of its address, or is dropped and counted.
-// A link in dedicated mode has one flow of one tunnel: the one that its SNI names, or the first. In shared mode it carries
-// flows of all tunnels, which are its services (ServerGroup+Services.swift). Each flow has a socket of its own to the target,
-// so that the application sees one source port for each of the client's.
+//   3. anything else goes to the link of its address, or is dropped and counted. A link in dedicated mode has one flow
+//      of one tunnel: the tunnel that its SNI names, or the first. In shared mode it carries flows of all tunnels,
+//      which are the services (ServerGroup+Services.swift). Each flow has an own socket to its target, so that the
+//      application there sees a different source port for each sender at the client.
 
 import ContainersPreview
 public import DTLS
@@ -18,7 +18,8 @@ public import Wire
 
 /// The server side of a group of tunnels on one worker. It has no socket and no clock: its owner brings datagrams and time,
 /// and does what ``DatagramOutput`` and the events say.
-public struct ServerGroup<Engine: HandshakeEngine, Key: MessageAuthentication, Output: DatagramOutput & ~Copyable>: ~Copyable
+public struct ServerGroup<Engine: HandshakeEngine, Key: MessageAuthentication, Output: DatagramOutput & ~Copyable>:
+    ~Copyable
 {
     /// Where its datagrams go.
     public var output: Output
@@ -27,19 +28,19 @@ public struct ServerGroup<Engine: HandshakeEngine, Key: MessageAuthentication, O
     let makeEngine: (Int) -> Engine?
     var cookies: CookieExchange<Key>
     var peers = PlaceIndex<Endpoint>()
-    /// The tunnels by the names of their services.
+    /// The numbers of the tunnels by the names of their services.
     let services: [[UInt8]: Int]
-    /// Handshakes beside an established association.
+    /// How many handshakes beside an established association are under way.
     var successors = 0
-    /// Established associations.
+    /// How many links are established.
     var established = 0
     var isDraining = false
     /// When a denial was last told.
     var toldDenialAt: Instant?
 
-    /// Makes a group without associations. The first member's limits on associations and handshakes are the group's.
-    /// `makeEngine` gives a fresh engine for each handshake, or nil where there is none to be had; its engines must expect a
-    /// hello as `cookieExchange` has it.
+    /// Makes a group without associations. The first member's limits on associations and handshakes hold for the group.
+    /// `makeEngine` gives a fresh engine for each handshake, or nil if it cannot; with `cookieExchange` its engines are
+    /// given a hello whose cookie has been verified.
     public init(
         _ members: [GroupMember], path: PathSettings = PathSettings(), sharing: SharingPolicy = .never,
         cookieExchange: Bool, firstKey: Key, output: consuming Output, seed: UInt64 = 0, now: Instant,
@@ -57,7 +58,7 @@ public struct ServerGroup<Engine: HandshakeEngine, Key: MessageAuthentication, O
         }
     }
 
-    /// How many peers there are, and flows that share their associations.
+    /// How many links there are, plus the flows of those that are shared.
     public var flowCount: Int { core.links.count + core.links.living.reduce(0) { $0 + sharedFlows(of: $1) } }
 
     private func sharedFlows(of link: Int32) -> Int { core.links[link].channel.read { $0.value.flowCount } ?? 0 }
@@ -102,7 +103,7 @@ public struct ServerGroup<Engine: HandshakeEngine, Key: MessageAuthentication, O
         settle(now: now)
     }
 
-    /// Takes the answer to ``DatagramOutput/resolve(_:)``; empty when there was none. Flows to come use it.
+    /// Takes the answer to ``DatagramOutput/resolve(_:)``, empty when there was none. New flows use it.
     public mutating func handleAddresses(_ resolved: [Endpoint], member: Int = 0) {
         if let first = resolved.first {
             core.members[member].address = first
@@ -151,7 +152,8 @@ public struct ServerGroup<Engine: HandshakeEngine, Key: MessageAuthentication, O
     }
 
     private mutating func expire(link: Int32, now: Instant) {
-        // Heartbeats say when a shared association is over, whose flows come and go: then idleness does not.
+        // A shared association's flows come and go. Where heartbeats say whether the peer is there, being idle does not
+        // end it.
         guard core.links[link].keys.description?.peerHeartbeatMode != .peerAllowedToSend else {
             return core.links.move(link, to: .common, now: now)
         }
@@ -166,8 +168,8 @@ public struct ServerGroup<Engine: HandshakeEngine, Key: MessageAuthentication, O
 
     // MARK: By hand
 
-    /// Takes settings that have changed: limits, who may come, what is too large. The members are the same in number and
-    /// order. Associations and flows of peers that may not come any more end.
+    /// Takes settings that have changed: limits, access, what happens to what is too large. The members are the same in
+    /// number and order. Associations and flows of peers that are no longer allowed end.
     public mutating func update(_ settings: [GroupMember], now: Instant) {
         core.update(settings, now: now)
         for link in core.links.living where core.links[link].establishedAt != nil {
@@ -192,13 +194,13 @@ public struct ServerGroup<Engine: HandshakeEngine, Key: MessageAuthentication, O
         }
     }
 
-    /// Takes on no new associations and flows from now on.
+    /// Accepts no new associations and flows from now on.
     public mutating func drain() { isDraining = true }
 
-    /// Whether there is an association of this serial.
+    /// Whether there is an association with this serial.
     public func has(serial: UInt64) -> Bool { core.link(ofSerial: serial) != nil }
 
-    /// Ends an association. False where there is none of this serial.
+    /// Ends an association. False if there is none with this serial.
     public mutating func close(serial: UInt64) -> Bool {
         guard let link = core.link(ofSerial: serial) else { return false }
         if core.links[link].establishedAt != nil {
@@ -209,7 +211,7 @@ public struct ServerGroup<Engine: HandshakeEngine, Key: MessageAuthentication, O
         return true
     }
 
-    /// Sends a heartbeat request; what comes of it is among the ping answers, by its ticket.
+    /// Sends a heartbeat request; its outcome is among the ping answers, under the ticket.
     public mutating func ping(serial: UInt64, ticket: UInt64, now: Instant) -> PingOutcome {
         let outcome = core.ping(serial: serial, ticket: ticket, now: now)
         settle(now: now)
@@ -228,34 +230,34 @@ public struct ServerGroup<Engine: HandshakeEngine, Key: MessageAuthentication, O
         return core.notices
     }
 
-    /// What has come of pings since the last call.
+    /// The outcomes of pings since the last call.
     public mutating func takePingAnswers() -> [(ticket: UInt64, answer: PingAnswer)] { core.pings.takeAll() }
 
-    /// What the tunnel number `member` has carried and dropped in all. What concerns no tunnel alone counts for the first.
+    /// What this member has carried and dropped in all. What concerns no single tunnel counts for the first.
     public func counters(of member: Int = 0) -> TunnelCounters { core.tallies()[member].counters }
 
-    /// What each tunnel has done in all, and how it stands.
+    /// What each tunnel has done in all, and what state it is in.
     public func tallies() -> [MemberTally] { core.tallies() }
 
-    /// Peers' associations; and how many there are in all.
+    /// A page of associations, and how many there are in all.
     public func snapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [AssociationSnapshot], total: Int) {
         core.snapshots(page)
     }
 
-    /// Flows; and how many there are in all.
+    /// A page of flows, and how many there are in all.
     public func flowSnapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [FlowSnapshot], total: Int) {
         core.flowSnapshots(page)
     }
 
     // MARK: Records
 
-    /// Takes a datagram for the link of its address, which came to the local address `local`.
+    /// Takes a datagram for the link of its source address; it came to the local address `local`.
     mutating func receive(_ datagram: inout MutableRawSpan, at link: Int32, to local: IPAddress, now: Instant) {
         core.endOutdatedKeys(of: link, now: now)
         var cursor = RecordCursor()
         if pull(&datagram, &cursor, at: link, now: now) {
-            // Only what has proven authentic says where replies leave from, and keeps a shared association: its flows have
-            // timeouts of their own.
+            // Only what has proven authentic says where replies leave from and keeps a shared association alive. Flows
+            // have their own timeouts.
             core.links[link].localAddress = local
             core.links.touch(link, now: now)
         }
@@ -279,7 +281,7 @@ public struct ServerGroup<Engine: HandshakeEngine, Key: MessageAuthentication, O
         }
     }
 
-    /// Takes the records that have come before the association was accepted.
+    /// Takes the records that came before the association was accepted.
     mutating func accept(_ link: Int32, now: Instant) {
         for var record in core.links[link].keys.current?.value.accept() ?? [] {
             record.withMutableBytes { datagram in

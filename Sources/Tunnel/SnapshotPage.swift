@@ -1,5 +1,5 @@
-// Parts of long lists: a status of fifty thousand associations is read page by page, and only what is on the page is looked
-// at closely.
+// Pages of long lists: a status of fifty thousand associations is read page by page, and only what is on the page is
+// looked at closely.
 
 import HeapModule
 

@@ -19,10 +19,10 @@ public struct TunnelCounters: Sendable {
     /// The records in those; what is no record counts as one. Each is one of ``datagramsIn``, one of ``control``, dropped, or
     /// still waits.
     public var records: UInt64 = 0
-    /// Records that did what they came for and carried no datagram: of handshakes, heartbeats and alerts, those that open and
-    /// close flows, and of a datagram in fragments all but the first.
+    /// Records that did their job and carried no datagram: those of handshakes, heartbeats and alerts, those that open
+    /// and close flows, and all fragments of a datagram but the first.
     public var control: UInt64 = 0
-    /// What went no further. What ``DropReason/isRefusal`` tells of has been counted as carried before.
+    /// What went no further. Drops for a reason with ``DropReason/isRefusal`` were counted as carried before.
     public var drops = DropCounters()
     /// Handshakes that gave keys.
     public var handshakes: UInt64 = 0
@@ -32,7 +32,7 @@ public struct TunnelCounters: Sendable {
     public var evictions: UInt64 = 0
     /// How long completed handshakes took.
     public var handshakeTimes = TimeHistogram()
-    /// Round-trip times that heartbeats have told.
+    /// Round-trip times that heartbeats have measured.
     public var roundTrips = TimeHistogram()
 
     /// All zero.
@@ -56,7 +56,7 @@ public struct TunnelCounters: Sendable {
         roundTrips.add(other.roundTrips)
     }
 
-    /// Counts a datagram of a peer's that reaches no association.
+    /// Counts a datagram from a peer that reaches no association.
     mutating func dropRecord(_ reason: DropReason) {
         records &+= 1
         drops.add(reason)

@@ -1,13 +1,13 @@
-// Datagrams that wait for an association. What is too much is dropped oldest first: in every protocol that culvert
-// carries, the newest datagram is worth the most.
+// Datagrams that wait for an association. When there are too many, the oldest are dropped first: in every protocol that
+// culvert carries, the newest datagram is worth the most.
 
 import Wire
 
 /// A bounded queue of datagrams.
 struct WaitingQueue {
-    /// Most datagrams that wait for one flow.
+    /// The most datagrams that wait for one flow.
     static let maximumCount = 128
-    /// Most bytes that wait for one flow.
+    /// The most bytes that wait for one flow.
     static let maximumBytes = 131_072
 
     private var datagrams: [[UInt8]] = []
@@ -16,7 +16,7 @@ struct WaitingQueue {
     var isEmpty: Bool { datagrams.isEmpty }
     var count: Int { datagrams.count }
 
-    /// Adds a datagram; answers how many had to go to make room.
+    /// Adds a datagram; returns how many had to go to make room.
     mutating func append(_ datagram: borrowing RawSpan) -> Int {
         var dropped = 0
         while !datagrams.isEmpty,
@@ -31,7 +31,7 @@ struct WaitingQueue {
         return dropped
     }
 
-    /// Empties the queue; answers what was in it, in order.
+    /// Empties the queue; returns what was in it, in order.
     mutating func takeAll() -> [[UInt8]] {
         defer { self = WaitingQueue() }
         return datagrams

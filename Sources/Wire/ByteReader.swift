@@ -1,5 +1,5 @@
-// The one place in this module that reads memory without the compiler's help: every load is checked against the
-// span's end first, and answers nil instead of trapping.
+// The one place in this module that reads memory without the compiler's help: every load is checked against the span's
+// end first, and returns nil instead of trapping.
 
 extension RawSpan {
     /// The byte at `offset`, or nil beyond the end.
@@ -45,7 +45,7 @@ extension RawSpan {
 }
 
 extension MutableRawSpan {
-    /// Copies `source` to `offset`. Answers false, and writes nothing, where it would cross the end.
+    /// Copies `source` to `offset`. Returns false, and writes nothing, where it would cross the end.
     @inlinable
     @discardableResult
     public mutating func write(_ source: borrowing RawSpan, at offset: Int) -> Bool {
@@ -62,7 +62,7 @@ extension MutableRawSpan {
         return true
     }
 
-    /// Writes a big-endian number at `offset`. Answers false, and writes nothing, where it would cross the end.
+    /// Writes a big-endian number at `offset`. Returns false, and writes nothing, where it would cross the end.
     @inlinable
     @discardableResult
     public mutating func write<Number: FixedWidthInteger & BitwiseCopyable>(_ number: Number, at offset: Int) -> Bool {

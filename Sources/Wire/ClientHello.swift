@@ -1,6 +1,6 @@
-// As much of a ClientHello as a server must read before it spends anything on the client (RFC 6347 §4.2.1).
-// A hello may be fragmented: the fields read here have to stand in its first fragment, and nothing behind the
-// cookie is looked at. Cipher suites and extensions are OpenSSL's business.
+// As much of a ClientHello as a server must read before it spends anything on the client (RFC 6347 §4.2.1). A hello may
+// be fragmented: the fields read here have to be in its first fragment, and nothing after the cookie is looked at.
+// Cipher suites and extensions are OpenSSL's business.
 
 /// The first fields of a ClientHello, by their place in the datagram that they were read from.
 public struct ClientHello: Equatable, Sendable {

@@ -8,7 +8,7 @@ public struct CloseReason: RawRepresentable, Hashable, Sendable {
     @inlinable
     public init(rawValue: UInt64) { self.rawValue = rawValue }
 
-    /// The flow was idle for long, or its sender is done.
+    /// The flow was idle for a long time, or its sender is done.
     public static let done = CloseReason(rawValue: 0)
     /// A frame named a flow that its receiver does not have.
     public static let unknownFlow = CloseReason(rawValue: 1)

@@ -1,7 +1,7 @@
-// What stands in front of a datagram in a frame of shared mode, made apart from the datagram, so that a record is sealed from
-// the two parts as they are.
+// What goes in front of a datagram in a frame of shared mode. It is made separately from the datagram, so that a record
+// can be sealed from the two parts as they are.
 
-/// The front of a frame: as long as it has to be, and never in memory of its own.
+/// The front of a frame: as long as it has to be, and never on the heap.
 public struct FrameHeader {
     /// The longest one: an OPEN with FRAGMENT, all of its numbers and the service's name at their longest.
     public static let maximumSize = 104
@@ -15,8 +15,8 @@ public struct FrameHeader {
         byteCount = 0
     }
 
-    /// Has `write` make a header at the start of a buffer that is long enough for any; it returns the header's length, 0 where
-    /// there is none to be made.
+    /// Lets `write` make a header at the start of a buffer that is long enough for any; `write` returns the header's
+    /// length, or 0 if it cannot make one.
     private init?(_ write: (inout MutableRawSpan) -> Int) {
         storage = [104 of UInt8](repeating: 0)
         byteCount = storage.withMutableBytes(write)
@@ -29,8 +29,8 @@ public struct FrameHeader {
         get { storage.bytes.extracting(first: byteCount) }
     }
 
-    /// In front of a datagram of a flow that the peer knows; with a service, of one that may be new to it. Nil where the flow
-    /// or the service cannot stand in a frame.
+    /// In front of a datagram of a flow that the peer knows or, with a service, of one that may be new to it. Nil if a
+    /// frame cannot hold the flow or the service.
     public static func datagram(flow: UInt64, opening service: [UInt8]?) -> FrameHeader? {
         FrameHeader { buffer in
             if let service {
@@ -41,7 +41,7 @@ public struct FrameHeader {
         }
     }
 
-    /// In front of a part of a datagram, otherwise the same.
+    /// In front of a part of a datagram; otherwise the same.
     public static func fragment(
         flow: UInt64, opening service: [UInt8]?, datagram: UInt64, offset: Int, isLast: Bool
     ) -> FrameHeader? {

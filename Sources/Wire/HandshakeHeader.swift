@@ -60,7 +60,7 @@ public struct HandshakeHeader: Equatable, Sendable {
         self.fragmentLength = Int(fragmentLength)
     }
 
-    /// Writes the header at `offset`. Answers false, and may have written a part, where it would cross the end.
+    /// Writes the header at `offset`. Returns false, and may have written a part, where it would cross the end.
     @discardableResult
     public func write(into buffer: inout MutableRawSpan, at offset: Int) -> Bool {
         buffer.write(UInt32(type.rawValue) << 24 | UInt32(truncatingIfNeeded: length) & 0xff_ffff, at: offset)

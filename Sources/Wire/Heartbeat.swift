@@ -3,8 +3,8 @@
 //     0      1                3            3 + n
 //     | type | payload_length | payload    | padding, at least 16 |
 //
-// The length inside the message is the peer's word against the record's own length; everything here is built from
-// lengths that have been compared (CVE-2014-0160 is what happens otherwise).
+// The length inside the message is only what the peer claims; everything here uses lengths that have been compared with
+// the record's own (CVE-2014-0160 is what happens otherwise).
 
 /// What an end says about heartbeats in its hello (RFC 6520 §2).
 public enum HeartbeatMode: UInt8, Sendable {

@@ -7,7 +7,7 @@ public enum HelloVerifyRequest {
         RecordHeader.size + HandshakeHeader.size + 3 + cookieLength
     }
 
-    /// Writes the datagram that answers a hello whose record had the number `number`; answers its length, or nil where
+    /// Writes the datagram that answers a hello whose record had the number `number`; returns its length, or nil where
     /// it does not fit or the cookie is longer than 255 bytes.
     ///
     /// The record repeats the hello's sequence number, so that nothing has to be remembered (RFC 6347 §4.2.1), and

@@ -1,6 +1,6 @@
-// An IP address as a plain value: 16 bytes, compared, hashed and printed without a system call.
-// IPv4 is kept in its IPv4-mapped form (RFC 4291 §2.5.5.2), so that a peer that reaches a dual-stack
-// socket has one spelling only. The parser and the writer of the text form stand side by side.
+// An IP address as a plain value: 16 bytes, compared, hashed and printed without a system call. IPv4 is kept in its
+// IPv4-mapped form (RFC 4291 §2.5.5.2), so that a peer that reaches a dual-stack socket has only one spelling. The
+// parser and the writer of the text form stand side by side.
 
 /// An IPv4 or IPv6 address.
 public struct IPAddress: Hashable, Sendable {

@@ -20,8 +20,8 @@ public struct IPPrefix: Hashable, Sendable {
 }
 
 extension IPPrefix: CustomStringConvertible {
-    /// Reads `192.0.2.0/24`, `2001:db8::/32` or a bare address. Bits set beyond the length are refused: they are a
-    /// mistake more often than an intention.
+    /// Reads `192.0.2.0/24`, `2001:db8::/32` or a bare address. Bits set beyond the length are refused: they are more
+    /// often a mistake than intended.
     public init?(_ text: some StringProtocol) {
         let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
         guard let address = IPAddress(parts[0]) else { return nil }

@@ -104,7 +104,7 @@ public struct RecordHeader: Equatable, Sendable {
             number: RecordNumber(rawValue: number), length: Int(length))
     }
 
-    /// Writes the header at `offset`. Answers false, and may have written a part, where it would cross the end.
+    /// Writes the header at `offset`. Returns false, and may have written a part, where it would cross the end.
     @inlinable
     @discardableResult
     public func write(into buffer: inout MutableRawSpan, at offset: Int = 0) -> Bool {

@@ -8,7 +8,7 @@
 //     | 0 | 4 / 5 | flow id | datagram id | offset | bytes |                    FRAGMENT, the last one
 //     | 0 | 6 / 7 | flow id | length | service | datagram id | offset | bytes | OPEN with FRAGMENT, with the last one
 //
-// The record's end is the frame's end. An authenticated peer made these bytes, which makes it no friend.
+// The record's end is the frame's end. An authenticated peer made these bytes, but it may still be hostile.
 
 /// A frame as it stands in the plaintext of a record. Ranges are places in that plaintext.
 public enum SharedFrame: Equatable, Sendable {
@@ -16,7 +16,7 @@ public enum SharedFrame: Equatable, Sendable {
     case datagram(flow: UInt64, payload: Range<Int>)
     /// One whole datagram of a flow that may be new to the peer, with the service that it is for.
     case open(flow: UInt64, service: Range<Int>, payload: Range<Int>)
-    /// The server has the flow; OPEN is not needed any more.
+    /// The server has the flow; OPEN is no longer needed.
     case opened(flow: UInt64)
     /// The sender has no such flow, or no longer.
     case close(flow: UInt64, CloseReason)
@@ -155,15 +155,15 @@ extension SharedFrame.Fragment {
 
 // MARK: - Writing
 
-/// Each writer writes what stands in front of the payload at the start of `buffer` and answers its length, which the
-/// function beside it tells beforehand. It answers 0, and the buffer holds nothing of use, where that does not fit, the
+/// Each writer writes what goes in front of the payload at the start of `buffer` and returns its length, which the
+/// function beside it gives in advance. It returns 0, and the buffer holds nothing of use, where that does not fit, the
 /// flow id is 0, or a number is above ``VariableLengthInteger/maximum``.
 extension SharedFrame {
     /// Bytes in front of a datagram.
     @inlinable
     public static func datagramHeaderSize(flow: UInt64) -> Int { VariableLengthInteger.size(of: flow) }
 
-    /// Writes what stands in front of a datagram.
+    /// Writes what goes in front of a datagram.
     @inlinable
     public static func writeDatagramHeader(flow: UInt64, into buffer: inout MutableRawSpan) -> Int {
         var offset = 0
@@ -175,7 +175,7 @@ extension SharedFrame {
         controlHeaderSize(flow: flow) + 1 + service.count
     }
 
-    /// Writes what stands in front of the datagram in an OPEN. `service` is a name that ``isService(_:)`` allows.
+    /// Writes what goes in front of the datagram in an OPEN. `service` is a name that ``isService(_:)`` allows.
     public static func writeOpenHeader(flow: UInt64, service: [UInt8], into buffer: inout MutableRawSpan) -> Int {
         var offset = 0
         guard write(.open, flow: flow, into: &buffer, at: &offset), write(service, into: &buffer, at: &offset)
@@ -211,7 +211,7 @@ extension SharedFrame {
         controlHeaderSize(flow: flow) + placeSize(datagram: datagram, offset: offset)
     }
 
-    /// Writes what stands in front of a FRAGMENT's bytes.
+    /// Writes what goes in front of a FRAGMENT's bytes.
     public static func writeFragmentHeader(
         flow: UInt64, datagram: UInt64, offset: Int, isLast: Bool, into buffer: inout MutableRawSpan
     ) -> Int {
@@ -227,7 +227,7 @@ extension SharedFrame {
         openHeaderSize(flow: flow, service: service) + placeSize(datagram: datagram, offset: offset)
     }
 
-    /// Writes what stands in front of the fragment's bytes in an OPEN with FRAGMENT. `service` is a name that
+    /// Writes what goes in front of the fragment's bytes in an OPEN with FRAGMENT. `service` is a name that
     /// ``isService(_:)`` allows.
     public static func writeOpenFragmentHeader(
         flow: UInt64, service: [UInt8], datagram: UInt64, offset: Int, isLast: Bool, into buffer: inout MutableRawSpan

@@ -1,7 +1,7 @@
 // QUIC's variable-length integers (RFC 9000 §16): the two high bits of the first byte say whether the number takes
 // 1, 2, 4 or 8 bytes; the rest of them is the number in network order. A reader takes any length, a writer the shortest.
 
-/// What there is to know of variable-length integers before writing one.
+/// What has to be known about variable-length integers before writing one.
 public enum VariableLengthInteger {
     /// The largest number that can be written, 2^62 − 1.
     public static var maximum: UInt64 {
@@ -41,7 +41,7 @@ extension RawSpan {
 }
 
 extension MutableRawSpan {
-    /// Writes `number` in its shortest form at `offset`, which moves behind it. Answers false, and writes nothing,
+    /// Writes `number` in its shortest form at `offset`, which moves behind it. Returns false, and writes nothing,
     /// where it would cross the end or `number` is above the maximum.
     @inlinable
     public mutating func write(variableLengthInteger number: UInt64, at offset: inout Int) -> Bool {

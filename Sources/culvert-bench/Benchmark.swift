@@ -1,5 +1,5 @@
 // The order of the whole measurement: which contender is measured when, and that each gets the same treatment. The
-// contenders take turns within a repetition, so that a change of the machine's mood hits all of them.
+// contenders take turns within a repetition, so that changes in the machine's load hit all of them.
 
 import FoundationEssentials
 import LinuxIO

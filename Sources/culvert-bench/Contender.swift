@@ -41,7 +41,7 @@ final class Contender {
     /// Starts the processes of a contender and waits until they carry datagrams to the sink.
     init(_ kind: ContenderKind, sink: Sink, workspace: Workspace) throws {
         self.kind = kind
-        // Now and then two socat 1.7.4 never come to an association: in 2 of 12 starts nothing arrived within 6 s.
+        // Now and then two socat 1.7.4 never establish an association: in 2 of 12 starts nothing arrived within 6 s.
         var attempts = kind == .socat ? 8 : 1
         while true {
             let (processes, entry) = try Self.start(kind, sink: sink, workspace: workspace)

@@ -48,7 +48,7 @@ final class Crowd: Sendable {
         wakeup.signal()
     }
 
-    /// Associations that have come about, and those of them that have ended.
+    /// Associations that were established, and those of them that have ended.
     var counts: (established: Int, ended: Int) {
         (shared.established.load(ordering: .acquiring), shared.ended.load(ordering: .acquiring))
     }
@@ -118,7 +118,9 @@ private final class Peers {
             guard now - looked >= Self.patience else { continue }
             looked = now
             for number in handshaking {
-                guard let peer = all[number], let deadline = peer.association.deadline, deadline <= instant else { continue }
+                guard let peer = all[number], let deadline = peer.association.deadline, deadline <= instant else {
+                    continue
+                }
                 peer.association.handleTimeout(now: instant)
                 serve(peer, number)
             }

@@ -15,8 +15,8 @@ struct Samples: Encodable {
         if value.isFinite { values.append(value) }
     }
 
-    /// How many times `base` each repetition is. The two were measured in turns: where none is missing, each repetition is
-    /// compared with its neighbour, so that a change of the machine's mood hits both; otherwise the medians are.
+    /// How many times `base` each repetition is. The two were measured in turns: where none is missing, each repetition
+    /// is compared with its neighbour, so that changes in the machine's load hit both; otherwise the medians are.
     func ratio(to base: Samples) -> Samples {
         var ratios = Samples()
         if values.count == base.values.count {

@@ -32,7 +32,7 @@ struct RequestsCommand: ParsableCommand {
     }
 }
 
-/// Asks until it is stopped, on a few threads, for each of them waits for its answers.
+/// Asks until it is stopped, on a few threads, because each of them waits for its answers.
 private final class Requests {
     private final class Shared: Sendable {
         let isStopping = Atomic<Bool>(false)

@@ -74,7 +74,7 @@ private final class Prober {
         }
     }
 
-    /// Ends it and answers the round trips in microseconds.
+    /// Ends it and returns the round trips in microseconds.
     func stop() -> [Double] {
         shared.isStopping.store(true, ordering: .releasing)
         thread.take()?.join()

@@ -138,7 +138,7 @@ final class Workspace {
             log: "requests.log")
     }
 
-    /// Ends that; answers how many requests were answered, and how many were not.
+    /// Ends that; returns how many requests were answered, and how many were not.
     func endRequests(_ load: ChildProcess) throws -> (answered: Int, failed: Int) {
         load.signal(.terminate)
         return try wait(for: "the answer's count") {

@@ -177,7 +177,7 @@ final class Proxy {
         return nextIdentifier - 1
     }
 
-    /// Forgets the clients that have been idle for too long; answers when to look again.
+    /// Forgets the clients that have been idle for too long; returns when to look again.
     private func expireIdle(at now: Int64) -> Int64 {
         let idle = nanoseconds(settings.idle)
         for (identifier, client) in clients where now - client.lastActive >= idle { remove(identifier) }

@@ -84,9 +84,9 @@ struct TunnelOption: ParsableArguments {
     var tunnel: String?
 }
 
-/// Where answers go. A reader who has gone away, such as `head`, ends the command.
+/// Where answers are printed. If the reader has gone away, such as `head`, the command ends.
 enum Answer {
-    /// Prints a line at once, so that who reads a pipe sees it.
+    /// Prints a line at once, so that the reader of a pipe sees it.
     static func print(_ line: String) throws(ExitCode) {
         guard LineFile.standardOutput.write(line) else { throw ExitCode.success }
     }

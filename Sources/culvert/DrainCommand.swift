@@ -1,4 +1,4 @@
-// `culvert drain`: has the daemon take on nothing new.
+// `culvert drain`: makes the daemon accept nothing new.
 
 import ArgumentParser
 import Control

@@ -39,10 +39,10 @@ struct EventsCommand: ParsableCommand {
         throw ControlOptions.unreachable
     }
 
-    /// Ends the program when nobody reads any more, which it would otherwise notice at the next event only.
+    /// Ends the program when nobody reads any more, which it would otherwise notice only at the next event.
     private func endWithReader() throws {
         _ = try NativeThread.start(name: "reader") {
-            // A file cannot be waited for, and needs not be.
+            // A file cannot be waited for, and need not be.
             guard let poller = try? Poller(capacity: 1), (try? poller.addForErrors(1, token: 0)) != nil else { return }
             while true {
                 guard let count = try? poller.wait(nanoseconds: nil, { _ in }) else { return }

@@ -25,7 +25,7 @@ struct KeysFingerprintCommand: ParsableCommand {
         } catch {
             let loaded = PrivateKey.load(file)
             guard let key = loaded.value else {
-                // Of the two complaints, the one about what the file is.
+                // Of the two errors, the one about what the file is.
                 throw loaded.problems.contains { $0.kind == .encrypted } ? loaded.problems[0] : error
             }
             if pinOnly { return print(key.pin) }

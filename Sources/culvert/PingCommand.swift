@@ -90,7 +90,7 @@ struct PingCommand: ParsableCommand {
         }
     }
 
-    /// What is said of one answer.
+    /// What is printed about one answer.
     static func line(for result: PingResult) -> String {
         var line = "\(result.id) \(result.peerAddress): \(Figures.milliseconds(result.roundTripMilliseconds))"
         if let path = result.pathMTU {
@@ -100,7 +100,7 @@ struct PingCommand: ParsableCommand {
         return line
     }
 
-    /// What is said of several together.
+    /// What is printed about several together.
     static func summary(sent: Int, _ times: [Double]) -> String {
         var line = "\(Figures.number(sent, "heartbeat")), \(times.count) answered"
         if let least = times.min(), let greatest = times.max() {

@@ -1,4 +1,4 @@
-// `culvert reload`: has the daemon read its config again.
+// `culvert reload`: makes the daemon read its config again.
 
 import ArgumentParser
 import Control

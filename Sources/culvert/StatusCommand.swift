@@ -20,7 +20,7 @@ struct StatusCommand: ParsableCommand {
     @OptionGroup var output: JSONOption
     @OptionGroup var control: ControlOptions
 
-    /// Between the two looks that tell whether drops are rising.
+    /// The time between the two looks that show whether drops are rising.
     private static let pause = 0.25
 
     func validate() throws {

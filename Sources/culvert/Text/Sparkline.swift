@@ -10,7 +10,7 @@ enum Sparkline {
         let drawn = shown.map { value in
             guard let value else { return " " }
             guard greatest > 0, value > 0 else { return levels[0] }
-            // Anything above nothing is seen to be.
+            // Anything above zero is visible.
             return levels[min(max(Int((value / greatest * Double(levels.count - 1)).rounded()), 1), levels.count - 1)]
         }
         return String(repeating: " ", count: max(width - drawn.count, 0)) + drawn.joined()

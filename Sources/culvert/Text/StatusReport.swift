@@ -1,5 +1,5 @@
 // What `culvert status` says. The first lines answer for each tunnel: is it encrypted, with what, to whom; before them
-// stands only what has to be seen at once, after them what the daemon is.
+// comes only what has to be seen at once, after them what the daemon is.
 
 import Control
 import FoundationEssentials

@@ -1,4 +1,4 @@
-// The tables of tunnels, associations and flows: which columns there are, and what matters least where room is short.
+// The tables of tunnels, associations and flows: which columns there are, and which matter least when room is short.
 
 import Control
 import FoundationEssentials

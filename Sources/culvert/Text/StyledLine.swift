@@ -1,4 +1,4 @@
-// A line of text of which parts have a meaning that a terminal can show by colour. What it is worth in columns does not
+// A line of text of which parts have a meaning that a terminal can show by colour. How many columns it takes does not
 // depend on that.
 
 /// What a part of a line means.

@@ -1,4 +1,4 @@
-// What an administrator has to be told of a tunnel although nobody has asked.
+// What an administrator has to be told about a tunnel without asking.
 
 import Control
 import FoundationEssentials
@@ -11,7 +11,7 @@ struct TunnelWarnings {
         var ink: Ink
     }
 
-    /// From how long before its end on a certificate is spoken of; as in docs/alerts.yml.
+    /// How long before it expires a certificate is mentioned; as in docs/alerts.yml.
     static let certificateNotice: Double = 21 * 86_400
 
     let list: [Warning]
@@ -40,7 +40,7 @@ struct TunnelWarnings {
         self.list = list
     }
 
-    /// Why datagrams do not pass, as far as anything is wrong. The daemon's own word of a refused service says less.
+    /// Why datagrams do not pass, if anything is wrong. What the daemon itself says about a refused service is less.
     private static func problem(
         _ summary: DaemonStatus.Summary, _ tunnel: TunnelStatus?, now: Date
     ) -> String? {

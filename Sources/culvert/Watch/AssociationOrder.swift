@@ -25,7 +25,7 @@ struct AssociationOrder: Equatable {
             }
         }
 
-        /// Whether what is greatest is looked for first.
+        /// Whether the greatest comes first.
         fileprivate var isDescending: Bool {
             switch self {
             case .rate, .roundTrip, .drops: true

@@ -1,4 +1,4 @@
-// Rates out of counters, which are looked at again and again, and what the rates were before.
+// Rates from counters that are looked at again and again, and a history of the rates.
 
 /// The rates of many counters, each under a name.
 struct RateHistory {
@@ -32,7 +32,7 @@ struct RateHistory {
     private var last: [String: Counters] = [:]
     private var lastTime: Double?
     private var histories: [String: [Double?]] = [:]
-    /// Rates between the last two looks; of nothing that was seen once only.
+    /// Rates between the last two looks; none for what was seen only once.
     private(set) var rates: [String: Rates] = [:]
     /// By which reasons' counts have grown between the last two looks.
     private(set) var drops: [String: [String: UInt64]] = [:]

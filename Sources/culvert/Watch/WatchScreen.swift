@@ -1,5 +1,5 @@
-// What the live screen of `culvert status --watch` shows: a function from what was last heard of the daemon, and from the keys
-// that were pressed, to the lines of a terminal of a given size. It reads no clock and writes nowhere.
+// What the live screen of `culvert status --watch` shows: a function from what was last heard from the daemon, and from
+// the keys that were pressed, to the lines of a terminal of a given size. It reads no clock and writes nowhere.
 
 import Control
 import FoundationEssentials
@@ -25,7 +25,7 @@ struct WatchScreen {
 
     /// How many associations are looked at.
     static let longestList = 1_000
-    /// How many seconds without an answer are worth a word.
+    /// After how many seconds without an answer the screen says so.
     private static let patience = 3.0
     /// For how many seconds it is said that the daemon has been restarted.
     private static let memory = 60.0
@@ -146,7 +146,7 @@ struct WatchScreen {
         return line
     }
 
-    /// How the tunnels fare, and what they carry together.
+    /// What state the tunnels are in, and what they carry together.
     private func summary(_ sample: Sample, _ style: TextStyle) -> StyledLine {
         var line = StyledLine()
         for state in [TunnelStatus.State.up, .connecting, .idle, .down] {

@@ -1,5 +1,5 @@
-// The live screen as it runs: asks the daemon each second on a thread of its own, so that a daemon which does not answer holds
-// up no key, and gives the terminal back however it ends.
+// The live screen as it runs: asks the daemon each second on a separate thread, so that keys work even if the daemon
+// does not answer, and gives the terminal back however it ends.
 
 import ArgumentParser
 import Control
@@ -13,7 +13,7 @@ struct WatchSession {
     private let poller: Poller
     private let signals: SignalSource
     private let bell: Wakeup
-    /// What has been heard of the daemon and not yet been taken note of.
+    /// What has been heard from the daemon and not yet been dealt with.
     private let news = News()
 
     private static let interval = 1.0
