@@ -18,7 +18,7 @@ public struct HandshakeFailure: Error, Hashable, Sendable {
         case protocolViolation
         /// The peer did not answer.
         case timeout
-        /// The wall clock was set while the handshake ran, and its timer with it.
+        /// The system's clock was set while the handshake ran, and its timer with it.
         case clockStep
         /// This end could not go on, for lack of memory or by its own configuration.
         case local
