@@ -91,8 +91,7 @@ final class HandshakeSupervisor<Engine: HandshakeEngine> {
     /// Does what is due at ``deadline``.
     func handleTimeout(now: Instant) -> HandshakeProgress<Engine.Protection> {
         if let suspicion, now >= suspicion.believeAt {
-            return .failed(
-                HandshakeFailure(alert: suspicion.alert))
+            return .failed(HandshakeFailure(alert: suspicion.alert))
         }
         if now >= startedAt + .seconds(64) { return .failed(Self.noAnswer) }
         if let due = retransmitAt, now >= due { return repeatFlight(now) }
@@ -161,10 +160,7 @@ final class HandshakeSupervisor<Engine: HandshakeEngine> {
     private static var datagramSizes: [(afterTimeouts: Int, size: Int)] { [(2, 1200), (3, 548), (4, 268)] }
 
     private static var noAnswer: HandshakeFailure {
-        HandshakeFailure(
-            .timeout, detail: "the peer did not answer",
-            advice: "check that it runs, its address and port, the firewalls between, and a pre-shared key at both ends"
-        )
+        HandshakeFailure(.timeout, .silence, detail: "the peer did not answer")
     }
 
     private static var clockStep: HandshakeFailure {

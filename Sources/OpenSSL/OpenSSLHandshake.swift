@@ -234,11 +234,11 @@ public final class OpenSSLHandshake: HandshakeEngine {
         let name = claimedIdentity.name.debugDescription
         return claimedIdentity.isKnown
             ? HandshakeFailure(
-                .preSharedKey, detail: "the peer's pre-shared key for the identity \(name) is not the one known here",
-                advice: "give both ends the same key")
+                .preSharedKey, .otherPreSharedKey,
+                detail: "the peer's pre-shared key for the identity \(name) is not the one known here")
             : HandshakeFailure(
-                .preSharedKey, detail: "the peer's pre-shared key identity \(name) is not known here",
-                advice: "add it to trust.psk_file, or correct the peer's psk_identity")
+                .preSharedKey, .unknownPreSharedKey,
+                detail: "the peer's pre-shared key identity \(name) is not known here")
     }
 
     // MARK: The hand-over
@@ -337,8 +337,8 @@ public final class OpenSSLHandshake: HandshakeEngine {
         transport.flush()
         return .failed(
             HandshakeFailure(
-                .mismatch, detail: "the peer does not support the extended master secret (RFC 7627)",
-                advice: "update the peer, or set require_extended_master_secret = false for this tunnel"))
+                .mismatch, .noExtendedMasterSecret,
+                detail: "the peer does not support the extended master secret (RFC 7627)"))
     }
 
     private func sendInTheClear(_ alert: Alert) {
