@@ -24,12 +24,15 @@ public protocol HandshakeEngine: AnyObject {
     /// far as it can. Records of epoch 1 may come before their keys are known; the engine keeps them, within bounds.
     func receive(_ record: borrowing RawSpan) -> HandshakeProgress<Protection>
 
-    /// To be called when ``retransmission`` has passed: sends the last flight again.
+    /// To be called when ``flightTimer`` has run out: sends the last flight again.
     func handleTimeout() -> HandshakeProgress<Protection>
 
-    /// How long from now until the last flight is to be sent again; nil when nothing waits for an answer. Depends on
-    /// the machine's wall clock, so that a jump of that shows as an answer longer than ``longestRetransmission``.
-    var retransmission: Duration? { get }
+    /// When the last flight is to be sent again, by a clock of the engine's own.
+    var flightTimer: FlightTimer { get }
+
+    /// How long before its time a flight is as good as due: from then on ``handleTimeout()`` repeats it, and so does
+    /// ``receive(_:)``, whatever it is given. Not negative.
+    static var earliness: Duration { get }
 
     /// The most bytes a datagram of a flight may have; flights to come, repeated ones included, keep to it.
     var datagramSize: Int { get set }
@@ -43,8 +46,16 @@ extension HandshakeEngine {
     public func objection(to record: borrowing RawSpan) -> DropReason? { nil }
 }
 
-/// The longest wait for an answer that a handshake's timer ever sets (RFC 6347 §4.2.4.1).
-public let longestRetransmission = Duration.seconds(60)
+/// What an engine says of the flight that waits for an answer (RFC 6347 §4.2.4). The engine's clock need not go as its
+/// caller's does: where the two have parted, the engine's has been set.
+public enum FlightTimer: Hashable, Sendable {
+    /// Nothing waits for an answer.
+    case stopped
+    /// The flight is to be sent again so long from now; zero, when it is due.
+    case due(in: Duration)
+    /// The flight waits, but the engine's clock has been set, and nobody knows for how long.
+    case unreliable
+}
 
 /// Where a handshake stands.
 public enum HandshakeProgress<Protection: RecordProtection> {

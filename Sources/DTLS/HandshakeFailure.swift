@@ -1,4 +1,5 @@
-// Why a handshake came to nothing, in words that an administrator can act on.
+// Why a handshake came to nothing: in terms that a program can go by, and in a sentence for people. What can be done
+// about it is for whoever knows what can be set.
 
 public import Wire
 
@@ -18,57 +19,61 @@ public struct HandshakeFailure: Error, Hashable, Sendable {
         case protocolViolation
         /// The peer did not answer.
         case timeout
-        /// The wall clock was set while the handshake ran, and its timer with it.
+        /// The system's clock was set while the handshake ran, and its timer with it.
         case clockStep
         /// This end could not go on, for lack of memory or by its own configuration.
         case local
     }
 
+    /// What exactly is known to be behind it.
+    public enum Cause: Hashable, Sendable {
+        /// No answer came in time. A peer is as silent that has another pre-shared key, or none.
+        case silence
+        /// The engine has repeated its flight as often as it ever does.
+        case repetitionsExhausted
+        /// The peer has shown no certificate, and it has to.
+        case noCertificate
+        /// The peer's certificate has this against it.
+        case certificate(CertificateFault)
+        /// The peer's pre-shared key identity is not known here.
+        case unknownPreSharedKey
+        /// The identity is known, but with another key.
+        case otherPreSharedKey
+        /// No cipher suite that both ends would use.
+        case noCommonCipher
+        /// No version of the protocol that both ends speak.
+        case noCommonVersion
+        /// No group for the key exchange, or no curve of a certificate, that both ends support.
+        case noCommonGroup
+        /// The peer lacks what every TLS library of today has: signature algorithms, or safe renegotiation (RFC 5746).
+        case obsoletePeer
+        /// The peer lacks the extended master secret (RFC 7627), and it has to have it.
+        case noExtendedMasterSecret
+        /// The peer does not offer the application protocol (RFC 7301) that it has to.
+        case noApplicationProtocol
+    }
+
     /// The kind of failure.
     public var reason: Reason
+    /// What is behind it; nil where the reason is all there is to say.
+    public var cause: Cause?
     /// What happened, such as `certificate verify failed: certificate has expired (CN=edge-7)`.
     public var detail: String
-    /// What an administrator can do about it; nil where there is nothing to say.
-    public var advice: String?
 
     /// Puts a failure together.
-    public init(_ reason: Reason, detail: String, advice: String? = nil) {
+    public init(_ reason: Reason, _ cause: Cause? = nil, detail: String) {
         self.reason = reason
+        self.cause = cause
         self.detail = detail
-        self.advice = advice
     }
-}
 
-extension HandshakeFailure {
     /// The peer has ended the handshake with an alert.
     public init(alert: Alert.Description) {
-        self.init(
-            .alert(alert), detail: "the peer ended the handshake with alert \(alert)",
-            advice: Self.advice[alert.rawValue] ?? "its log says why")
+        self.init(.alert(alert), detail: "the peer ended the handshake with alert \(alert)")
     }
-
-    private static let advice: [UInt8: String] = [
-        40: "compare ciphers at both ends, and whether both use certificates or both a pre-shared key; "
-            + "the peer may also want a certificate from this end (identity)",
-        42: "the peer does not accept this end's certificate: see its log",
-        43: "the peer does not accept this end's kind of certificate: see its log",
-        44: "this end's certificate has been revoked: obtain a new one",
-        45: "this end's certificate has expired, or the peer's clock is wrong",
-        46: "the peer does not accept this end's certificate: see its log",
-        48: "add the authority of this end's certificate to the peer's trust",
-        49: "the peer does not let this identity in: see its allow_peers",
-        51: "with a pre-shared key: compare identity and key at both ends",
-        70: "the peer does not speak DTLS 1.2",
-        71: "the peer demands stronger ciphers or keys",
-        90: "the peer was stopped",
-        112: "the peer does not know the name that it was asked for: see server_name",
-        115: "the peer does not know this end's psk_identity",
-        116: "the peer wants a certificate from this end: set identity",
-        120: "the peer insists on an application protocol that this end does not offer: compare sharing at both ends",
-    ]
 }
 
 extension HandshakeFailure: CustomStringConvertible {
-    /// Both sentences in one line.
-    public var description: String { advice.map { "\(detail); \($0)" } ?? detail }
+    /// What happened.
+    public var description: String { detail }
 }

@@ -67,9 +67,9 @@ final class HandshakeSupervisor<Engine: HandshakeEngine> {
             hello = nil
             // Whoever goes on shaking hands has not sent that alert.
             if header.type == .handshake { suspicion = nil }
-            // OpenSSL repeats a flight that is as good as due while it reads. A peer's repetition comes at just that
+            // The engine repeats a flight that is as good as due while it reads. A peer's repetition comes at just that
             // time, so without being counted here first, the flight would go out in the old size again and again.
-            if let due = retransmitAt, due <= now + .milliseconds(15) {
+            if let due = retransmitAt, due <= now + Engine.earliness {
                 let progress = repeatFlight(now)
                 guard case .waiting = progress else { return progress }
             }
@@ -91,8 +91,7 @@ final class HandshakeSupervisor<Engine: HandshakeEngine> {
     /// Does what is due at ``deadline``.
     func handleTimeout(now: Instant) -> HandshakeProgress<Engine.Protection> {
         if let suspicion, now >= suspicion.believeAt {
-            return .failed(
-                HandshakeFailure(alert: suspicion.alert))
+            return .failed(HandshakeFailure(alert: suspicion.alert))
         }
         if now >= startedAt + .seconds(64) { return .failed(Self.noAnswer) }
         if let due = retransmitAt, now >= due { return repeatFlight(now) }
@@ -109,13 +108,16 @@ final class HandshakeSupervisor<Engine: HandshakeEngine> {
     }
 
     private func repeatFlight(_ now: Instant) -> HandshakeProgress<Engine.Protection> {
-        // OpenSSL's timer follows the wall clock. If that still shows a long wait where the monotonic clock shows none,
-        // it has been set back, and the flight would be repeated who knows when: a fresh handshake is quicker.
-        if let left = engine.retransmission {
+        switch engine.flightTimer {
+        case .stopped: break
+        // The flight would be repeated who knows when: a fresh handshake is quicker.
+        case .unreliable: return .failed(Self.clockStep)
+        case .due(let left):
+            // A long wait by the engine's clock, where there is none by this one: it has been set.
             guard left <= .seconds(1) else { return .failed(Self.clockStep) }
             // A short one is waited for: the two clocks drift apart a little, and when there is much to do `now` may be
-            // older than the flight. The engine repeats nothing before its own has run out, to 15 ms.
-            if left > .milliseconds(15) { return arm(.waiting, now: now) }
+            // older than the flight. The engine repeats nothing before.
+            if left > Engine.earliness { return arm(.waiting, now: now) }
         }
         timeouts += 1
         guard timeouts <= maximumTimeouts else { return .failed(Self.noAnswer) }
@@ -130,14 +132,14 @@ final class HandshakeSupervisor<Engine: HandshakeEngine> {
         _ progress: HandshakeProgress<Engine.Protection>, now: Instant
     ) -> HandshakeProgress<Engine.Protection> {
         guard case .waiting = progress else { return progress }
-        guard let wait = engine.retransmission else {
-            retransmitAt = nil
-            return progress
-        }
-        // A longer wait than any comes from a wall clock that was set back. That is no reason to give up as long as the
-        // peer answers: ``repeatFlight(_:)`` judges it. And never now itself: a timer that is due again at once would
-        // be served for ever.
-        retransmitAt = now + (wait > longestRetransmission + .seconds(1) ? .seconds(1) : max(wait, .milliseconds(5)))
+        retransmitAt =
+            switch engine.flightTimer {
+            case .stopped: nil
+            // Never now itself: a timer that is due again at once would be served for ever.
+            case .due(let wait): now + max(wait, .milliseconds(5))
+            // No reason to give up as long as the peer answers: ``repeatFlight(_:)`` judges it.
+            case .unreliable: now + .seconds(1)
+            }
         return progress
     }
 
@@ -158,10 +160,7 @@ final class HandshakeSupervisor<Engine: HandshakeEngine> {
     private static var datagramSizes: [(afterTimeouts: Int, size: Int)] { [(2, 1200), (3, 548), (4, 268)] }
 
     private static var noAnswer: HandshakeFailure {
-        HandshakeFailure(
-            .timeout, detail: "the peer did not answer",
-            advice: "check that it runs, its address and port, the firewalls between, and a pre-shared key at both ends"
-        )
+        HandshakeFailure(.timeout, .silence, detail: "the peer did not answer")
     }
 
     private static var clockStep: HandshakeFailure {

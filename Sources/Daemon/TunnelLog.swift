@@ -95,8 +95,9 @@ final class TunnelLog: Sendable {
         case .handshakeFailed(let peer, let failure, let retryIn):
             let next = retryIn.map { "; next attempt in \(Self.text($0))" } ?? ""
             log.tell(
-                .handshakeFailed, .warning, "\(peer.address) \(failure)",
-                "handshake with \(peer) failed: \(failure)\(next)", ["peer": "\(peer)", "reason": "\(failure)"])
+                .handshakeFailed, .warning, "\(peer.address) \(failure.explanation)",
+                "handshake with \(peer) failed: \(failure.explanation)\(next)",
+                ["peer": "\(peer)", "reason": failure.explanation])
         case .refused(let peer, let identity, let denial):
             let what =
                 switch denial {
@@ -212,7 +213,7 @@ final class TunnelLog: Sendable {
 
     private static func text(_ end: AssociationEnd) -> String {
         switch end {
-        case .handshakeFailed(let failure): "\(failure)"
+        case .handshakeFailed(let failure): failure.explanation
         case .closedByPeer: "the peer closed it"
         case .alert(let alert): "the peer sent alert \(alert)"
         case .closed: "closed by this end"

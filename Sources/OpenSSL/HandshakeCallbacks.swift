@@ -112,10 +112,8 @@ extension OpenSSLHandshake {
 
     private var missingProtocol: HandshakeFailure {
         HandshakeFailure(
-            .mismatch,
-            detail: "the peer does not offer the application protocol '\(context.options.applicationProtocol ?? "")'",
-            advice: "only culvert offers it, unless it says sharing = \"never\"; "
-                + "sharing = \"auto\" for this tunnel lets other peers in")
+            .mismatch, .noApplicationProtocol,
+            detail: "the peer does not offer the application protocol '\(context.options.applicationProtocol ?? "")'")
     }
 
     /// The handshake that an SSL belongs to; it outlives the SSL.

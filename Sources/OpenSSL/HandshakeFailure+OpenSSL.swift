@@ -1,4 +1,4 @@
-// What OpenSSL says about a failed handshake, in an administrator's words.
+// What OpenSSL says about a failed handshake, in the terms of the seam.
 
 internal import COpenSSL
 internal import DTLS
@@ -21,28 +21,28 @@ extension HandshakeFailure {
             self.init(alert: Alert.Description(rawValue: number))
             return
         }
-        let (kind, advice) = Self.judgement(reason)
-        self.init(kind, detail: error.description, advice: advice)
+        let (kind, cause) = Self.judgement(reason)
+        self.init(kind, cause, detail: error.description)
     }
 
-    private static func judgement(_ reason: Int32) -> (Reason, advice: String?) {
+    private static func judgement(_ reason: Int32) -> (Reason, Cause?) {
         switch reason {
         case SSL_R_READ_TIMEOUT_EXPIRED:
-            (.timeout, "check that the peer runs, its address and port, and the firewalls between")
+            (.timeout, .repetitionsExhausted)
         case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
-            (.certificate, "give the peer a certificate, or set require_client_certificate = false")
+            (.certificate, .noCertificate)
         case SSL_R_NO_SHARED_CIPHER, SSL_R_WRONG_CIPHER_RETURNED, SSL_R_UNKNOWN_CIPHER_RETURNED,
             SSL_R_NO_CIPHERS_AVAILABLE:
-            (.mismatch, "compare ciphers at both ends, and whether both use certificates or both a pre-shared key")
+            (.mismatch, .noCommonCipher)
         case SSL_R_UNSUPPORTED_PROTOCOL, SSL_R_WRONG_VERSION_NUMBER, SSL_R_WRONG_SSL_VERSION, SSL_R_VERSION_TOO_LOW,
             SSL_R_VERSION_TOO_HIGH, SSL_R_BAD_PROTOCOL_VERSION_NUMBER:
-            (.mismatch, "the peer has to speak DTLS 1.2")
+            (.mismatch, .noCommonVersion)
         case SSL_R_NO_SUITABLE_KEY_SHARE, SSL_R_NO_SHARED_GROUPS, SSL_R_WRONG_CURVE, SSL_R_NO_SUITABLE_GROUPS,
             SSL_R_UNSUPPORTED_ELLIPTIC_CURVE:
-            (.mismatch, "the peer has to support X25519, P-256 or P-384")
+            (.mismatch, .noCommonGroup)
         case SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS, SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM, SSL_R_WRONG_SIGNATURE_TYPE,
             SSL_R_UNSAFE_LEGACY_RENEGOTIATION_DISABLED, SSL_R_INCONSISTENT_EXTMS:
-            (.mismatch, "the peer's TLS library is too old, or configured as if it were")
+            (.mismatch, .obsoletePeer)
         case SSL_R_PSK_IDENTITY_NOT_FOUND, SSL_R_BAD_PSK_IDENTITY, SSL_R_BAD_PSK:
             (.preSharedKey, nil)
         default:

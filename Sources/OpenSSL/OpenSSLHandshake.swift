@@ -100,12 +100,18 @@ public final class OpenSSLHandshake: HandshakeEngine {
         }
     }
 
-    /// How long from now until the last flight is to be sent again, by the wall clock.
-    public var retransmission: Duration? {
-        guard let ssl = unsafe ssl else { return nil }
+    /// When the last flight is to be sent again. OpenSSL keeps the moment as a time of the wall clock's, so one that is set
+    /// back makes the wait longer; by more than a second beyond the longest it cannot be a rounding of it.
+    public var flightTimer: FlightTimer {
+        guard let ssl = unsafe ssl else { return .stopped }
         let microseconds = unsafe culvert_timer(ssl)
-        return microseconds < 0 ? nil : .microseconds(microseconds)
+        guard microseconds >= 0 else { return .stopped }
+        let wait = Duration.microseconds(microseconds)
+        return wait > Self.longestWait + .seconds(1) ? .unreliable : .due(in: wait)
     }
+
+    /// OpenSSL takes a timer with less than 15 ms left for one that has run out, and looks at it whenever it reads.
+    public static var earliness: Duration { .milliseconds(15) }
 
     /// The next datagram to send.
     public func pollTransmit() -> [UInt8]? {
@@ -160,6 +166,9 @@ public final class OpenSSLHandshake: HandshakeEngine {
     }
 
     // MARK: The handshake
+
+    /// The longest that OpenSSL ever waits for an answer (RFC 6347 §4.2.4.1).
+    private static var longestWait: Duration { .seconds(60) }
 
     /// More than a peer sends in a flight; a stranger's records push each other out.
     private static let maximumEarlyRecords = 16
@@ -225,11 +234,11 @@ public final class OpenSSLHandshake: HandshakeEngine {
         let name = claimedIdentity.name.debugDescription
         return claimedIdentity.isKnown
             ? HandshakeFailure(
-                .preSharedKey, detail: "the peer's pre-shared key for the identity \(name) is not the one known here",
-                advice: "give both ends the same key")
+                .preSharedKey, .otherPreSharedKey,
+                detail: "the peer's pre-shared key for the identity \(name) is not the one known here")
             : HandshakeFailure(
-                .preSharedKey, detail: "the peer's pre-shared key identity \(name) is not known here",
-                advice: "add it to trust.psk_file, or correct the peer's psk_identity")
+                .preSharedKey, .unknownPreSharedKey,
+                detail: "the peer's pre-shared key identity \(name) is not known here")
     }
 
     // MARK: The hand-over
@@ -328,8 +337,8 @@ public final class OpenSSLHandshake: HandshakeEngine {
         transport.flush()
         return .failed(
             HandshakeFailure(
-                .mismatch, detail: "the peer does not support the extended master secret (RFC 7627)",
-                advice: "update the peer, or set require_extended_master_secret = false for this tunnel"))
+                .mismatch, .noExtendedMasterSecret,
+                detail: "the peer does not support the extended master secret (RFC 7627)"))
     }
 
     private func sendInTheClear(_ alert: Alert) {

@@ -1,4 +1,4 @@
-// Whether a peer's certificate is believed, and if not, why, and what can be done about it.
+// Whether a peer's certificate is believed, and if not, why.
 //
 // With authorities, the chain, the dates, the purpose, the name and the revocation lists are OpenSSL's to judge; pins
 // come on top. Without authorities, a pin stands alone: the key is the identity, so neither issuer nor name counts,
@@ -30,12 +30,12 @@ struct PeerVerification {
         unsafe X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_UNTRUSTED)
         guard !pins.isEmpty else {
             return HandshakeFailure(
-                .certificate, detail: "nobody's certificate is trusted here, so \(leaf.subject) is not",
-                advice: "set trust.ca, or trust.pins = [\"\(leaf.pin)\"] after comparing it with the peer's")
+                .certificate, .certificate(.nothingTrusted(pin: leaf.pin.description)),
+                detail: "nobody's certificate is trusted here, so \(leaf.subject) is not")
         }
         return HandshakeFailure(
-            .certificate, detail: "the key of \(leaf.subject) is none of the pinned ones",
-            advice: "if the peer has a new key, compare \(leaf.pin) with it and set trust.pins")
+            .certificate, .certificate(.notPinned(pin: leaf.pin.description)),
+            detail: "the key of \(leaf.subject) is none of the pinned ones")
     }
 
     private static func rejection(of leaf: Certificate, by store: OpaquePointer) -> HandshakeFailure {
@@ -48,46 +48,31 @@ struct PeerVerification {
         let reason = unsafe String(cString: X509_verify_cert_error_string(Int(code)))
         let who = culprit.pin == leaf.pin ? leaf.subject : "\(culprit.subject) in the chain of \(leaf.subject)"
         return HandshakeFailure(
-            .certificate, detail: "certificate verify failed: \(reason) (\(who))",
-            advice: advice(code, culprit, leaf: leaf))
+            .certificate, cause(code, culprit, leaf: leaf).map { .certificate($0) },
+            detail: "certificate verify failed: \(reason) (\(who))")
     }
 
-    private static func advice(_ code: Int32, _ culprit: Certificate, leaf: Certificate) -> String? {
+    private static func cause(_ code: Int32, _ culprit: Certificate, leaf: Certificate) -> CertificateFault? {
         switch code {
         case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
             X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE, X509_V_ERR_CERT_UNTRUSTED:
-            "check that trust.ca has \(culprit.issuer), and that the peer's certificate file has the whole chain"
+            .unknownIssuer(issuer: culprit.issuer)
         case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
             culprit.pin == leaf.pin
-                ? "it is self-signed: compare its key with the peer's and trust it by pins = [\"\(leaf.pin)\"] without ca"
-                : "check that trust.ca has \(culprit.subject)"
-        case X509_V_ERR_CERT_SIGNATURE_FAILURE:
-            "check that trust.ca has the current \(culprit.issuer) and not an older one of the same name"
-        case X509_V_ERR_CERT_HAS_EXPIRED:
-            "it expired at \(UTCTime.text(culprit.notAfter)): renew it"
-        case X509_V_ERR_CERT_NOT_YET_VALID:
-            "it is valid from \(UTCTime.text(culprit.notBefore)): check the clocks of both machines"
-        case X509_V_ERR_CERT_REVOKED:
-            "it is on the list in trust.crl: give the peer a new certificate if it may still come in"
-        case X509_V_ERR_UNABLE_TO_GET_CRL:
-            "trust.crl has no list of \(culprit.issuer): add it"
+                ? .selfSigned(pin: leaf.pin.description) : .unknownRoot(subject: culprit.subject)
+        case X509_V_ERR_CERT_SIGNATURE_FAILURE: .badSignature(issuer: culprit.issuer)
+        case X509_V_ERR_CERT_HAS_EXPIRED: .expired(at: culprit.notAfter)
+        case X509_V_ERR_CERT_NOT_YET_VALID: .notYetValid(until: culprit.notBefore)
+        case X509_V_ERR_CERT_REVOKED: .revoked
+        case X509_V_ERR_UNABLE_TO_GET_CRL: .noRevocationList(issuer: culprit.issuer)
         case X509_V_ERR_CRL_HAS_EXPIRED, X509_V_ERR_CRL_NOT_YET_VALID, X509_V_ERR_CRL_SIGNATURE_FAILURE:
-            "renew the list of \(culprit.issuer) in trust.crl"
+            .badRevocationList(issuer: culprit.issuer)
         case X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH:
-            "\(names(of: leaf)): set server_name to a name it is for, or issue it for the name that is used"
-        case X509_V_ERR_INVALID_PURPOSE:
-            "issue it for this use (extendedKeyUsage serverAuth at a server, clientAuth at a client)"
-        case X509_V_ERR_EE_KEY_TOO_SMALL, X509_V_ERR_CA_KEY_TOO_SMALL, X509_V_ERR_CA_MD_TOO_WEAK:
-            "issue it with a stronger key or hash"
-        default:
-            nil
+            .otherName(dnsNames: leaf.dnsNames, addresses: leaf.ipAddresses)
+        case X509_V_ERR_INVALID_PURPOSE: .wrongPurpose
+        case X509_V_ERR_EE_KEY_TOO_SMALL, X509_V_ERR_CA_KEY_TOO_SMALL, X509_V_ERR_CA_MD_TOO_WEAK: .tooWeak
+        default: nil
         }
-    }
-
-    private static func names(of certificate: Certificate) -> String {
-        let names = certificate.dnsNames.map { "DNS:\($0)" } + certificate.ipAddresses.map { "IP:\($0)" }
-        return names.isEmpty
-            ? "the certificate names no host" : "the certificate is for \(names.prefix(8).joined(separator: ", "))"
     }
 
     private static func fault(inDatesOf certificate: Certificate) -> Int32? {

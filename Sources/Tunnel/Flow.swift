@@ -13,14 +13,15 @@ struct Flow: ~Copyable, TableElement {
     var link: Int32 = -1
     /// In shared mode, its number on the wire; 0 while it has none.
     var number: UInt64 = 0
-    /// Whether the peer knows it by that number.
-    var isOpen = false
     /// What it has carried.
     var counters = FlowCounters()
     var beganAt = Instant(nanoseconds: 0)
     @CompactInstant var toldOversizeAt: Instant? = nil
     /// Client: the local sender, and the local address that it sends to.
     var sender: Endpoint?
+    // Behind the endpoint there is room for it.
+    /// Whether the peer knows the flow by its number.
+    var isOpen = false
     var localAddress = IPAddress.anyIPv6
     /// Client: what waits for an association.
     var waiting = WaitingQueue()

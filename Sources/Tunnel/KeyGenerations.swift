@@ -139,7 +139,7 @@ struct KeyGenerations<Engine: HandshakeEngine>: ~Copyable {
             source = .current
             return current?.value.next(&datagram, &cursor, now: now) ?? .end
         }
-        if !isOfHandshake(datagram.bytes, at: cursor.offset) {
+        if !RecordHeader.isMeantForHandshake(datagram.bytes, at: cursor.offset) {
             source = .current
             if let record = current?.value.nextIfOwn(&datagram, &cursor, now: now) { return record }
             if now - replacedAt < Self.lateness {
@@ -152,11 +152,6 @@ struct KeyGenerations<Engine: HandshakeEngine>: ~Copyable {
             (following == nil
             ? current?.value.next(&datagram, &cursor, now: now) : following?.value.next(&datagram, &cursor, now: now))
             ?? .end
-    }
-
-    /// Whether a record is in the clear, or of a handshake.
-    private func isOfHandshake(_ datagram: borrowing RawSpan, at offset: Int) -> Bool {
-        datagram.uint16(at: offset + 3) == 0 || datagram.uint8(at: offset) == ContentType.handshake.rawValue
     }
 
     /// Whether replaced keys are still kept although their time is over.

@@ -17,36 +17,36 @@ enum LinkUse: Equatable {
 
 /// One link of a group.
 struct Link<Engine: HandshakeEngine>: ~Copyable, TableElement {
+    // The order is the one in which the least memory is lost between them: a daemon may have very many.
+
     /// Its number in snapshots.
     var serial: UInt64 = 0
     var keys = KeyGenerations<Engine>()
     var use = LinkUse.dedicated(flow: -1)
+    /// How often a new handshake has replaced its keys.
+    var rekeys: UInt32 = 0
     /// In shared mode: the flows and their numbers.
     var channel: UniqueBox<Channel>?
-    var state = AssociationSnapshot.State.idle
-    /// The number of the tunnel whose counters it adds to.
-    var member: Int32 = 0
     /// The peer's address; client: nil until one has been tried.
     var peer: Endpoint?
+    var state = AssociationSnapshot.State.idle
+    /// Whether it is on the list of those that need attention.
+    var isListed = false
+    /// The number of the tunnel whose counters it adds to.
+    var member: Int32 = 0
     /// Server: the local address that the peer sends to.
     var localAddress = IPAddress.anyIPv6
     @CompactInstant var establishedAt: Instant? = nil
-    /// How often a new handshake has replaced its keys.
-    var rekeys: UInt32 = 0
-
-    /// Client: failures in a row, and the number of attempts, which chooses the next address.
-    var failures: Int32 = 0
-    var attempts: Int32 = 0
+    /// The deadline that its timer is set to.
+    @CompactInstant var armed: Instant? = nil
     /// Client: when the next attempt begins.
     @CompactInstant var retryAt: Instant? = nil
     /// Server: the hello that the last handshake answers, be it a first one or one beside the association: the beginning of its
     /// tag, which is enough to tell it from another. 0 for none.
     var hello: UInt64 = 0
-
-    /// The deadline that it is armed for.
-    @CompactInstant var armed: Instant? = nil
-    /// Whether it is on the list of those that need attention.
-    var isListed = false
+    /// Client: failures in a row, and the number of attempts, which chooses the next address.
+    var failures: Int32 = 0
+    var attempts: Int32 = 0
 
     /// Whether it carries, or is to carry, flows of all tunnels.
     var isCommon: Bool { use == .common }

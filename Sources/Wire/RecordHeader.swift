@@ -104,6 +104,14 @@ public struct RecordHeader: Equatable, Sendable {
             number: RecordNumber(rawValue: number), length: Int(length))
     }
 
+    /// Whether the record at `offset` can only be meant for a handshake that is under way: one in the clear, because epoch
+    /// 0 ends with the handshake (RFC 6347 §4.1), and one of handshake messages under any keys, such as a Finished. Looks
+    /// at type and epoch alone, so what it says of a record that ``init(_:at:)`` refuses means nothing.
+    @inlinable
+    public static func isMeantForHandshake(_ datagram: borrowing RawSpan, at offset: Int) -> Bool {
+        datagram.uint16(at: offset + 3) == 0 || datagram.uint8(at: offset) == ContentType.handshake.rawValue
+    }
+
     /// Writes the header at `offset`. Returns false, and may have written a part, where it would cross the end.
     @inlinable
     @discardableResult

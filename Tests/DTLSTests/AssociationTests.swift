@@ -83,7 +83,7 @@ private final class Subject {
         let subject = Subject()
         subject.association.start(now: .at(0))
         _ = subject.sent()
-        subject.engine.retransmission = .zero
+        subject.engine.flightTimer = .due(in: .zero)
         subject.association.handleTimeout(now: .at(1))
         #expect(subject.sent() == [FakePeer.handshake(1, sequence: 1)])
     }

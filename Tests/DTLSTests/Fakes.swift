@@ -55,8 +55,10 @@ final class FakeProtection: RecordProtection {
 /// An engine that a test drives. Unless told otherwise, a Finished ends its handshake with keys, and a HelloRequest
 /// without.
 final class FakeEngine: HandshakeEngine {
+    static let earliness = Duration.milliseconds(15)
+
     var datagramSize: Int
-    var retransmission: Duration? = .seconds(1)
+    var flightTimer = FlightTimer.due(in: .seconds(1))
     var outbox: [[UInt8]] = []
     var startProgress = HandshakeProgress<FakeProtection>.waiting
     var result: HandshakeResult<FakeProtection>
@@ -89,7 +91,7 @@ final class FakeEngine: HandshakeEngine {
 
     func handleTimeout() -> HandshakeProgress<FakeProtection> {
         timeouts += 1
-        retransmission = .seconds(min(1 << min(timeouts, 6), 60))
+        flightTimer = .due(in: .seconds(min(1 << min(timeouts, 6), 60)))
         outbox.append(FakePeer.handshake(1, sequence: UInt64(timeouts)))
         return .waiting
     }

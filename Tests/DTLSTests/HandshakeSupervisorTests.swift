@@ -22,7 +22,7 @@ import Wire
             while supervisor.deadline <= .at(seconds) {
                 let now = supervisor.deadline
                 // The engine's timer agrees with the supervisor's.
-                engine.retransmission = .zero
+                engine.flightTimer = .due(in: .zero)
                 _ = supervisor.handleTimeout(now: now)
                 while supervisor.pollTransmit() != nil { sent.append(now) }
             }
@@ -80,7 +80,7 @@ import Wire
         for seconds in [1.0, 3, 7, 15, 31, 63] {
             #expect(subject.supervisor.deadline == .at(seconds))
             // OpenSSL's timer has run out by then.
-            subject.engine.retransmission = .zero
+            subject.engine.flightTimer = .due(in: .zero)
             #expect(failure(subject.supervisor.handleTimeout(now: .at(seconds))) == nil)
             sizes.append(subject.engine.datagramSize)
         }
@@ -117,7 +117,7 @@ import Wire
         subject.engine.datagramSize = 300
         _ = subject.supervisor.start(now: .at(0))
         for seconds in [1.0, 3, 7, 15] {
-            subject.engine.retransmission = nil
+            subject.engine.flightTimer = .stopped
             _ = subject.supervisor.handleTimeout(now: .at(seconds))
         }
         #expect(subject.engine.datagramSize == 268)
@@ -127,7 +127,7 @@ import Wire
         let subject = Subject(maximumTimeouts: 2)
         _ = subject.supervisor.start(now: .at(0))
         for (seconds, isOver) in [(1.0, false), (3, false), (7, true)] {
-            subject.engine.retransmission = .zero
+            subject.engine.flightTimer = .due(in: .zero)
             #expect((failure(subject.supervisor.handleTimeout(now: .at(seconds))) == .timeout) == isOver)
         }
         #expect(subject.engine.timeouts == 2)
@@ -137,7 +137,7 @@ import Wire
         var subject = Subject()
         for second in 0..<64 {
             #expect(failure(subject.supervisor.handleTimeout(now: .at(Double(second)))) == nil)
-            subject.engine.retransmission = .seconds(2)
+            subject.engine.flightTimer = .due(in: .seconds(2))
             _ = subject.receive(FakePeer.handshake(2, sequence: UInt64(second)), at: Double(second))
         }
         #expect(failure(subject.supervisor.handleTimeout(now: .at(64))) == .timeout)
@@ -145,14 +145,14 @@ import Wire
 
     @Test func `a server that waits for its client has no timer but the last`() {
         var subject = Subject()
-        subject.engine.retransmission = nil
+        subject.engine.flightTimer = .stopped
         _ = subject.receive(FakePeer.handshake(1, sequence: 0))
         #expect(subject.supervisor.deadline == .at(64))
     }
 
     @Test func `a timer of zero is not served for ever`() {
         let subject = Subject()
-        subject.engine.retransmission = .zero
+        subject.engine.flightTimer = .due(in: .zero)
         _ = subject.supervisor.start(now: .at(0))
         #expect(subject.supervisor.deadline > .at(0))
     }
@@ -170,40 +170,49 @@ import Wire
         let subject = Subject()
         let late = 1 + Double(milliseconds) / 1000
         _ = subject.supervisor.start(now: .at(0))
-        subject.engine.retransmission = .milliseconds(milliseconds)
+        subject.engine.flightTimer = .due(in: .milliseconds(milliseconds))
         #expect(failure(subject.supervisor.handleTimeout(now: .at(1))) == nil)
         #expect(subject.engine.timeouts == 0)
         #expect(subject.supervisor.deadline == .at(late))
-        subject.engine.retransmission = .zero
+        subject.engine.flightTimer = .due(in: .zero)
         _ = subject.supervisor.handleTimeout(now: .at(late))
         #expect(subject.engine.timeouts == 1)
+    }
+
+    @Test(arguments: [(984, 0), (986, 1)])
+    func `a flight that the engine repeats while it reads counts as a lost one`(milliseconds: Int, timeouts: Int) {
+        var subject = Subject()
+        _ = subject.supervisor.start(now: .at(0))
+        subject.engine.flightTimer = .due(in: .milliseconds(1000 - milliseconds))
+        _ = subject.receive(FakePeer.handshake(2, sequence: 0), at: Double(milliseconds) / 1000)
+        #expect(subject.engine.timeouts == timeouts && subject.engine.received.count == 1)
     }
 
     @Test func `a clock that was set ends the handshake, so that a fresh one begins`() {
         let back = Subject()
         _ = back.supervisor.start(now: .at(0))
-        back.engine.retransmission = .seconds(3600)
+        back.engine.flightTimer = .unreliable
         #expect(failure(back.supervisor.handleTimeout(now: .at(1))) == .clockStep)
 
         let seen = Subject()
-        seen.engine.retransmission = .seconds(3600)
+        seen.engine.flightTimer = .unreliable
         // As long as the peer answers, it goes on.
         #expect(failure(seen.supervisor.start(now: .at(0))) == nil)
         #expect(failure(seen.supervisor.handleTimeout(now: .at(1))) == .clockStep)
 
         let small = Subject()
         _ = small.supervisor.start(now: .at(0))
-        small.engine.retransmission = .milliseconds(1100)
+        small.engine.flightTimer = .due(in: .milliseconds(1100))
         #expect(failure(small.supervisor.handleTimeout(now: .at(1))) == .clockStep)
 
         let longest = Subject()
-        longest.engine.retransmission = .seconds(60)
+        longest.engine.flightTimer = .due(in: .seconds(60))
         #expect(failure(longest.supervisor.start(now: .at(0))) == nil)
     }
 
     @Test func `an alert in the clear is believed after two seconds without a handshake record`() {
         var subject = Subject()
-        subject.engine.retransmission = nil
+        subject.engine.flightTimer = .stopped
         #expect(failure(subject.receive(Self.fatal, at: 1)) == nil)
         #expect(subject.engine.received.isEmpty)
         #expect(subject.supervisor.deadline == .at(3))
@@ -213,7 +222,7 @@ import Wire
 
     @Test func `a handshake that goes on has not been ended by an alert in the clear`() {
         var subject = Subject()
-        subject.engine.retransmission = nil
+        subject.engine.flightTimer = .stopped
         _ = subject.receive(Self.fatal, at: 1)
         _ = subject.receive(FakePeer.handshake(2, sequence: 0), at: 2)
         #expect(failure(subject.supervisor.handleTimeout(now: .at(3))) == nil)
@@ -230,7 +239,7 @@ import Wire
         ] as [([UInt8], Bool)])
     func `only an alert that ends a handshake is suspicious, but each is counted`(alert: [UInt8], isEnd: Bool) {
         var subject = Subject()
-        subject.engine.retransmission = nil
+        subject.engine.flightTimer = .stopped
         _ = subject.receive(FakePeer.clear(.alert, alert))
         #expect(subject.supervisor.deadline == (isEnd ? .at(2) : .at(64)))
         #expect(subject.drops[.contentType] == 1)
@@ -239,7 +248,7 @@ import Wire
     @Test(arguments: [[], [2], [2, 40, 0], [9, 40]] as [[UInt8]]) func `what is no alert is malformed`(content: [UInt8])
     {
         var subject = Subject()
-        subject.engine.retransmission = nil
+        subject.engine.flightTimer = .stopped
         _ = subject.receive(FakePeer.clear(.alert, content))
         #expect(subject.drops[.malformed] == 1)
         #expect(subject.supervisor.deadline == .at(64))

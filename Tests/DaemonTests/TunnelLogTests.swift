@@ -34,6 +34,13 @@ import Wire
             ["peer": "192.0.2.1:6514", "reason": "no answer"]
         ),
         (
+            .handshakeFailed(
+                peer: peer, HandshakeFailure(.preSharedKey, .otherPreSharedKey, detail: "wrong key"), retryIn: nil),
+            .handshakeFailed, .warning,
+            "handshake with 192.0.2.1:6514 failed: wrong key; give both ends the same key",
+            ["peer": "192.0.2.1:6514", "reason": "wrong key; give both ends the same key"]
+        ),
+        (
             .refused(peer: peer, identity, by: .source), .refused, .warning,
             "refused 192.0.2.1:6514 (\(identity)): 192.0.2.1 is not in allow_from; add it there if it should be let in",
             ["peer": "192.0.2.1:6514", "identity": "\(identity)"]

@@ -45,8 +45,7 @@ import Wire
         pair.run()
         #expect(pair.client.result == nil && pair.server.result == nil)
         #expect(pair.client.failure?.reason == .alert(Alert.Description(rawValue: 120)))
-        #expect(pair.client.failure?.advice?.contains("sharing") == true)
-        #expect(pair.server.failure?.reason == .mismatch)
+        #expect(pair.server.failure?.reason == .mismatch && pair.server.failure?.cause == .noApplicationProtocol)
         #expect(pair.server.failure?.detail.contains(Self.name) == true)
         #expect(pair.fromServer.count == 1, "nothing but the alert")
     }

@@ -187,7 +187,7 @@ final class NetworkEnd {
             if let end, isDone(end) { return }
             if let datagram = socket.receive(milliseconds: 20) {
                 try accept(datagram)
-            } else if let end, end.engine.retransmission == .zero {
+            } else if let end, end.engine.flightTimer == .due(in: .zero) {
                 end.timeOut()
             }
         }

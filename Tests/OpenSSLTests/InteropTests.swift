@@ -210,7 +210,7 @@ import Wire
         #expect((client.end?.result == nil) == isRequired)
         guard isRequired else { return }
         let failure = try #require(client.end?.failure)
-        #expect(failure.reason == .mismatch && failure.advice?.contains("require_extended_master_secret") == true)
+        #expect(failure.reason == .mismatch && failure.cause == .noExtendedMasterSecret)
         try server.expect("A TLS fatal alert has been received")
     }
 

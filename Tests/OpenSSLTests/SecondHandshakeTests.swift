@@ -20,14 +20,9 @@ private final class SharedAddress {
 
     func beginSecond() throws { second = try make() }
 
-    /// Whether a datagram can be meant only for an association that is being made: what is in the clear, and handshake records.
-    private static func isOfHandshake(_ datagram: [UInt8]) -> Bool {
-        datagram.bytes.uint16(at: 3) == 0 || datagram.first == ContentType.handshake.rawValue
-    }
-
     func receive(_ datagram: [UInt8]) throws {
         guard let second else { return give(datagram, to: first) { received.first.append($0) } }
-        if !Self.isOfHandshake(datagram) {
+        if !RecordHeader.isMeantForHandshake(datagram.bytes, at: 0) {
             // On a copy, because a failed opening destroys it.
             let before = first.counters.drops.total
             give(datagram, to: first) { received.first.append($0) }

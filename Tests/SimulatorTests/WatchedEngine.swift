@@ -41,7 +41,9 @@ final class WatchedEngine: HandshakeEngine {
         self.onSession = onSession
     }
 
-    var retransmission: Duration? { engine.retransmission }
+    static var earliness: Duration { OpenSSLHandshake.earliness }
+
+    var flightTimer: FlightTimer { engine.flightTimer }
 
     var datagramSize: Int {
         get { engine.datagramSize }

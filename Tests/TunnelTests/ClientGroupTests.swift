@@ -68,7 +68,7 @@ private final class Subject {
         for _ in 0..<1000 {
             guard let deadline = group.deadline, deadline <= end else { break }
             now = max(now, deadline)
-            for engine in engines { engine.retransmission = engine.retransmission.map { _ in .zero } }
+            for engine in engines where engine.flightTimer != .stopped { engine.flightTimer = .due(in: .zero) }
             group.handleTimeout(now: now)
         }
         now = end

@@ -24,7 +24,7 @@ private final class Subject {
             guard engines.count < mayMake else { return nil }
             // Each engine its own key, so that no record of one association passes for one of another.
             let engine = FakeEngine(datagramSize: size, key: UInt64(engines.count) + 1)
-            engine.retransmission = nil
+            engine.flightTimer = .stopped
             engines.append(engine)
             return engine
         }

@@ -100,7 +100,7 @@ private final class World {
         let engine = FakeEngine(datagramSize: datagramSize)
         engine.result.applicationProtocol = SharedFrame.applicationProtocol
         engine.result.peerHeartbeatMode = .peerAllowedToSend
-        engine.retransmission = nil
+        engine.flightTimer = .stopped
         return engine
     }
 

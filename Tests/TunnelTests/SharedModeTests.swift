@@ -342,7 +342,7 @@ private final class Server {
             makeKey: { FakeKey(2) }
         ) { size in
             let engine = FakeEngine(datagramSize: size)
-            engine.retransmission = nil
+            engine.flightTimer = .stopped
             engine.result.applicationProtocol = isShared ? SharedFrame.applicationProtocol : nil
             engine.result.serverName = serverName
             return engine

@@ -43,6 +43,35 @@ import Wire
         #expect((readRecord(datagram, at: 0) != nil) == isLegal)
     }
 
+    private func meantForHandshake(_ datagram: [UInt8], at offset: Int = 0) -> Bool {
+        RecordHeader.isMeantForHandshake(datagram.bytes, at: offset)
+    }
+
+    @Test(
+        arguments: [
+            (0, 20, true), (0, 21, true), (0, 22, true), (0, 23, true), (1, 22, true), (2, 22, true), (256, 22, true),
+            (1, 20, false), (1, 21, false), (1, 23, false), (1, 24, false), (2, 23, false), (256, 23, false),
+            (0xffff, 23, false),
+        ] as [(UInt16, UInt8, Bool)])
+    func `what is in the clear and what is of type handshake is meant for a handshake`(
+        epoch: UInt16, type: UInt8, isMeant: Bool
+    ) throws {
+        // The sequence number must not matter, wherever it has a zero.
+        for sequence in [0, 1, 0x0100_0000_0000, RecordNumber.maximumSequence] as [UInt64] {
+            let header = RecordHeader(
+                type: ContentType(rawValue: type), number: RecordNumber(epoch: epoch, sequence: sequence), length: 0)
+            let datagram = try #require(written(20) { header.write(into: &$0, at: 7) })
+            #expect(meantForHandshake(datagram, at: 7) == isMeant)
+        }
+    }
+
+    @Test func `whether a record is meant for a handshake can be asked of any bytes`() {
+        let record = hex("17 fefd 0000 000000000001 0000")
+        for count in 0..<5 { #expect(!meantForHandshake(Array(record[..<count]))) }
+        #expect(meantForHandshake(Array(record[..<5])))
+        for offset in [-100, 13, 1000] { #expect(!meantForHandshake(record, at: offset)) }
+    }
+
     @Test func `epoch and sequence are the two parts of one number`() {
         let number = RecordNumber(epoch: 0xffff, sequence: .max)
         #expect(number.rawValue == .max)
