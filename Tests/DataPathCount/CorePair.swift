@@ -126,7 +126,8 @@ struct CorePair: ~Copyable {
         Self.give(payload, from: Endpoint(address: .loopbackIPv4, port: port), to: &client, now: now)
     }
 
-    private static func give(_ payload: borrowing [UInt8], from sender: Endpoint, to client: inout Client, now: Instant) {
+    private static func give(_ payload: borrowing [UInt8], from sender: Endpoint, to client: inout Client, now: Instant)
+    {
         client.handleLocal(payload.span.bytes, from: sender, to: local.address, now: now)
     }
 

@@ -55,7 +55,8 @@ import Wire
     }
 
     @Test(arguments: AEADAlgorithm.allCases)
-    func `a plaintext of two parts is sealed, and nothing behind the record is touched`(algorithm: AEADAlgorithm) throws {
+    func `a plaintext of two parts is sealed, and nothing behind the record is touched`(algorithm: AEADAlgorithm) throws
+    {
         let (client, server) = try pair(algorithm)
         let (prefix, payload): ([UInt8], [UInt8]) = ([1], [2, 3])
         var buffer = [UInt8](repeating: 0x55, count: 200)

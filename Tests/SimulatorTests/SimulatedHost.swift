@@ -57,7 +57,8 @@ final class SimulatedHost: DatagramOutput {
 
     func send(_ flow: FlowID, maximum: Int, mayFragment: Bool, write: (inout MutableRawSpan) -> Int?) {
         guard let socket = sockets[flow] else { return }
-        send(.own(flow), from: socket.local, to: socket.remote, maximum: maximum, mayFragment: mayFragment, write: write)
+        send(
+            .own(flow), from: socket.local, to: socket.remote, maximum: maximum, mayFragment: mayFragment, write: write)
     }
 
     func sendShared(
