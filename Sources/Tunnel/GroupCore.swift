@@ -77,7 +77,8 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
     private var armedQueues: [Instant?]
     private var dueQueues: [AgeQueue] = []
     private var attention: [PlaceID] = []
-    private var nextSerial: UInt64 = 1
+    /// How many links and flows there have been: each kind is numbered from 1.
+    private var serials = (links: UInt64(0), flows: UInt64(0))
 
     init(_ members: [GroupMember], side: Side, path: PathSettings, seed: UInt64) {
         precondition(!members.isEmpty, "a group has a tunnel")
@@ -95,7 +96,8 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
     /// Adds a link.
     mutating func addLink(in queue: AgeQueue, use: LinkUse, now: Instant) -> Int32 {
         let link = links.insert(in: queue, now: now)
-        links[link].serial = takeSerial()
+        serials.links += 1
+        links[link].serial = serials.links
         links[link].use = use
         return link
     }
@@ -103,16 +105,12 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
     /// Adds a flow of the tunnel number `member`, without a link.
     mutating func addFlow(of member: Int, in queue: AgeQueue, now: Instant) -> Int32 {
         let flow = flows.insert(in: queue, now: now)
-        flows[flow].serial = takeSerial()
+        serials.flows += 1
+        flows[flow].serial = serials.flows
         flows[flow].member = Int32(truncatingIfNeeded: member)
         flows[flow].beganAt = now
         arm(queue, at: now + timeout(of: queue))
         return flow
-    }
-
-    private mutating func takeSerial() -> UInt64 {
-        defer { nextSerial += 1 }
-        return nextSerial
     }
 
     /// The link of this serial.
