@@ -79,6 +79,42 @@ final class TunnelLog: Sendable {
     func tell(_ event: TunnelEvent, association: String? = nil) {
         let log = log.about(association)
         switch event {
+        case .established, .handshakeFailed, .refused, .ended, .rekeyed, .dedicatedMode, .cannotShare:
+            tellOfAssociation(event, log)
+        case .serviceRefused, .serviceAccepted, .serviceDenied: tellOfService(event, log)
+        case .unresolved(let name, let retryIn):
+            log.tell(
+                .unresolved, .warning, "unresolved", "no address for \(name); next attempt in \(Self.text(retryIn))",
+                ["host": name])
+        case .oversize(let sender, let byteCount, let fate):
+            tellOversize(sender, byteCount, fate, log)
+        case .pathMTUChanged(let peer, let path, let before, let maximumDatagram):
+            let change = before.map { "changed from \($0) to \(path.current)" } ?? "is \(path.current)"
+            log.tell(
+                .pathMTU, before == nil ? .debug : .info, "\(peer) \(path.current)",
+                "path MTU to \(peer) \(change) (\(path.state.rawValue)): datagrams of up to \(maximumDatagram) bytes go in one packet",
+                ["peer": "\(peer)", "path_mtu": "\(path.current)", "max_datagram": "\(maximumDatagram)"])
+        case .expired(let endpoint):
+            log.tell(.expired, .debug, "\(endpoint)", "flow of \(endpoint) expired", ["sender": "\(endpoint)"])
+        case .limit(let limit, let evicted):
+            // In plain mode a client has as many associations as flows; the smaller of the two settings was reached.
+            let setting = limit == .flows && isBoundByAssociations ? TunnelLimit.associations : limit
+            let effect =
+                evicted.map { "\($0), idle for the longest, gave way" } ?? "none is idle, so a new one was refused"
+            log.tell(
+                .limit, .warning, "\(limit)",
+                "\(setting.rawValue) is reached: \(effect); raise it if this load is expected",
+                ["limit": setting.rawValue])
+        case .noSocket(let remote):
+            log.tell(
+                .noSocket, .error, "", "cannot open a socket to \(remote): out of file descriptors, or no route to it",
+                ["peer": "\(remote)"])
+        }
+    }
+
+    /// Tells what becomes of an association.
+    private func tellOfAssociation(_ event: TunnelEvent, _ log: DaemonLog) {
+        switch event {
         case .established(let peer, let sender, let description):
             let by = sender.map { " for \($0)" } ?? ""
             let milliseconds = description.handshakeDuration.nanoseconds / 1_000_000
@@ -133,6 +169,13 @@ final class TunnelLog: Sendable {
                 .sharedRefused, .warning, "\(peer.address)",
                 "refused \(peer): it has no shared mode, and sharing is \"always\"; run culvert with sharing there, or set sharing = \"auto\" here",
                 ["peer": "\(peer)", "reason": "no shared mode"])
+        default: break
+        }
+    }
+
+    /// Tells whether a service is given.
+    private func tellOfService(_ event: TunnelEvent, _ log: DaemonLog) {
+        switch event {
         case .serviceRefused(let service, let reason):
             log.tell(
                 .serviceRefused, .warning, "\(service) \(reason)",
@@ -148,33 +191,7 @@ final class TunnelLog: Sendable {
             log.tell(
                 .serviceDenied, .warning, "\(peer.address) \(reason)",
                 "denied \(peer)\(who) the service '\(service)': \(reason)", fields)
-        case .unresolved(let name, let retryIn):
-            log.tell(
-                .unresolved, .warning, "unresolved", "no address for \(name); next attempt in \(Self.text(retryIn))",
-                ["host": name])
-        case .oversize(let sender, let byteCount, let fate):
-            tellOversize(sender, byteCount, fate, log)
-        case .pathMTUChanged(let peer, let path, let before, let maximumDatagram):
-            let change = before.map { "changed from \($0) to \(path.current)" } ?? "is \(path.current)"
-            log.tell(
-                .pathMTU, before == nil ? .debug : .info, "\(peer) \(path.current)",
-                "path MTU to \(peer) \(change) (\(path.state.rawValue)): datagrams of up to \(maximumDatagram) bytes go in one packet",
-                ["peer": "\(peer)", "path_mtu": "\(path.current)", "max_datagram": "\(maximumDatagram)"])
-        case .expired(let endpoint):
-            log.tell(.expired, .debug, "\(endpoint)", "flow of \(endpoint) expired", ["sender": "\(endpoint)"])
-        case .limit(let limit, let evicted):
-            // In plain mode a client has as many associations as flows; the smaller of the two settings was reached.
-            let setting = limit == .flows && isBoundByAssociations ? TunnelLimit.associations : limit
-            let effect =
-                evicted.map { "\($0), idle for the longest, gave way" } ?? "none is idle, so a new one was refused"
-            log.tell(
-                .limit, .warning, "\(limit)",
-                "\(setting.rawValue) is reached: \(effect); raise it if this load is expected",
-                ["limit": setting.rawValue])
-        case .noSocket(let remote):
-            log.tell(
-                .noSocket, .error, "", "cannot open a socket to \(remote): out of file descriptors, or no route to it",
-                ["peer": "\(remote)"])
+        default: break
         }
     }
 
