@@ -112,6 +112,9 @@ struct AgedTable<Element: TableElement & ~Copyable>: ~Copyable {
     /// How many elements there are.
     var count: Int { entries.count - free.count }
 
+    /// Whether there is a place for another: an id has room for so many.
+    var hasRoom: Bool { count < PlaceID.maximumIndex }
+
     /// How many elements are in `queue`.
     func count(in queue: AgeQueue) -> Int { queues[queue.number].count }
 

@@ -281,7 +281,7 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
     // MARK: Flows
 
     private mutating func admit(_ key: FlowKey, now: Instant) -> Int32? {
-        guard !isDraining else { return nil }
+        guard !isDraining, core.flows.hasRoom else { return nil }
         let member = Int(key.member)
         let limits = core.members[member].settings.limits
         // Without sharing, each flow needs an association.

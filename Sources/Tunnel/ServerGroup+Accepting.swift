@@ -211,7 +211,7 @@ extension ServerGroup where Output: ~Copyable {
     /// Adds a flow with a socket to its tunnel's target; nil if there can be none.
     mutating func openFlow(of member: Int, in queue: AgeQueue, now: Instant) -> Int32? {
         refreshAddress(of: member, now: now)
-        guard let address = core.members[member].address else { return nil }
+        guard core.flows.hasRoom, let address = core.members[member].address else { return nil }
         let flow = core.addFlow(of: member, in: queue, now: now)
         if output.open(core.flows.id(flow), to: address) { return flow }
         core.tell(.noSocket(address), member: member)
