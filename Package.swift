@@ -26,7 +26,7 @@ let package = Package(
         .executable(name: "culvert-bench", targets: ["culvert-bench"]),
         .library(
             name: "Fuzzed", type: .static,
-            targets: ["Wire", "Settings", "DTLS", "Tunnel", "Configuration", "Control", "FuzzSupport"]),
+            targets: ["Wire", "Containers", "Settings", "DTLS", "Tunnel", "Configuration", "Control", "FuzzSupport"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -42,6 +42,7 @@ let package = Package(
 
         .target(name: "Wire", swiftSettings: lifetimes),
         .target(name: "Impairment", swiftSettings: strict),
+        .target(name: "Containers", swiftSettings: strict),
         .target(name: "Settings", dependencies: ["Wire"], swiftSettings: strict),
         .target(
             name: "DTLS",
@@ -53,8 +54,7 @@ let package = Package(
         .target(
             name: "Tunnel",
             dependencies: [
-                "Wire", "Settings", "DTLS", .product(name: "HeapModule", package: "swift-collections"),
-                .product(name: "BasicContainers", package: "swift-collections"),
+                "Containers", "Wire", "Settings", "DTLS", .product(name: "HeapModule", package: "swift-collections"),
                 .product(name: "ContainersPreview", package: "swift-collections"),
                 .product(name: "DequeModule", package: "swift-collections"),
             ],
@@ -73,8 +73,7 @@ let package = Package(
         .target(
             name: "Daemon",
             dependencies: [
-                "Wire", "Settings", "DTLS", "OpenSSL", "Tunnel", "LinuxIO", "Configuration", "Control",
-                .product(name: "BasicContainers", package: "swift-collections"),
+                "Containers", "Wire", "Settings", "DTLS", "OpenSSL", "Tunnel", "LinuxIO", "Configuration", "Control",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: strict),

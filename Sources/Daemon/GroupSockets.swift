@@ -1,6 +1,6 @@
 // The sockets of one group on one worker: its listeners, and the own sockets of its links (client) or flows (server).
 
-import BasicContainers
+import Containers
 import Glibc
 import LinuxIO
 import Tunnel
@@ -18,7 +18,7 @@ struct SocketPlace: ~Copyable {
 /// Sends a group's datagrams through its worker's batch.
 struct GroupSockets: DatagramOutput, ~Copyable {
     /// The sockets that the group listens on: a client's one for each tunnel, a server's one for all.
-    private var listeners = UniqueArray<SocketPlace>()
+    private var listeners = InPlaceArray<SocketPlace>()
 
     private let number: UInt16
     private let poller: Poller
@@ -26,7 +26,7 @@ struct GroupSockets: DatagramOutput, ~Copyable {
     private let fragmentation: UDPSocket.Fragmentation
     private let startResolving: (Int) -> Void
     /// By the place of the link or flow.
-    private var ownSockets = UniqueArray<SocketPlace>()
+    private var ownSockets = InPlaceArray<SocketPlace>()
     /// The owners of datagrams whose socket was already closed, since they were last asked for.
     private var strays: [PlaceID] = []
 
@@ -48,8 +48,8 @@ struct GroupSockets: DatagramOutput, ~Copyable {
 
     /// Lets all sockets go.
     mutating func closeAll() {
-        ownSockets = UniqueArray()
-        listeners = UniqueArray()
+        ownSockets = InPlaceArray()
+        listeners = InPlaceArray()
     }
 
     /// One of the group's sockets, if it is still there.

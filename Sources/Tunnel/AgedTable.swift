@@ -1,7 +1,7 @@
 // The links, or the flows, of one group: a slab whose elements are changed in place. Each stands in a queue of ages, so
 // that the one that has been idle longest is known without a search.
 
-import BasicContainers
+import Containers
 import DTLS
 
 /// A place in a table, valid for as long as its element lives: the generation keeps whatever comes late from reaching
@@ -96,7 +96,7 @@ struct AgedTable<Element: TableElement & ~Copyable>: ~Copyable {
         var count = 0
     }
 
-    private var entries = UniqueArray<AgedEntry<Element>>()
+    private var entries = InPlaceArray<AgedEntry<Element>>()
     private var free: [Int32] = []
     private var queues: [Ends]
     /// Activity is noted no finer than this, in nanoseconds: moving an element in its queue for each datagram would cost more
