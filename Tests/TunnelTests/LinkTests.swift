@@ -145,4 +145,13 @@ private final class Server {
         #expect(Set(client.takeOpening(key: 3)) == [[3], [4]])
         #expect(client.group.snapshots().total == 1)
     }
+
+    @Test func `a flow that finds no target takes no association's room`() {
+        let server = Server(target: .name("radius"), limits: TunnelLimits(maximumAssociations: 1))
+        server.establish(1)
+        #expect(server.group.snapshots().total == 0)
+        server.group.handleAddresses([sender(1812)])
+        server.establish(2)
+        #expect(server.group.snapshots().page.map(\.peer) == [sender(2)])
+    }
 }
