@@ -82,8 +82,7 @@ extension ServerGroup where Output: ~Copyable {
             core.links[link].keys.beginNext(association)
             successors += 1
         }
-        var cursor = RecordCursor()
-        while core.links[link].keys.next(&datagram, &cursor, now: now) != .end {}
+        receive(&datagram, at: link, to: local, now: now)
         core.attend(link)
     }
 

@@ -154,4 +154,14 @@ private final class Server {
         server.establish(2)
         #expect(server.group.snapshots().page.map(\.peer) == [sender(2)])
     }
+
+    @Test func `data behind a hello in one datagram is the association's`() {
+        let server = Server()
+        server.establish()
+        server.output.sent = []
+        server.peer(server.hello(random: 8) + FakePeer.sealed([9], sequence: 1))
+        #expect(server.output.takeSent() == [[9]])
+        let counters = server.group.counters()
+        #expect(counters.records == counters.datagramsIn + counters.control + counters.drops.total)
+    }
 }
