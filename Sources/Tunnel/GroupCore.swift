@@ -244,6 +244,9 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
                 if let event = follow(event, generation, link, id) { return event }
             }
         }
+        // What came late is answered, too: nobody else would take the answers away.
+        links[link].keys.skipOldEvents()
+        transmit(.previous, of: link, &output)
         return nil
     }
 

@@ -164,4 +164,25 @@ private final class Server {
         let counters = server.group.counters()
         #expect(counters.records == counters.datagramsIn + counters.control + counters.drops.total)
     }
+
+    @Test func `a heartbeat request under replaced keys is answered, and not kept`() throws {
+        let server = Server()
+        server.establish()
+        server.establish(random: 8)
+        _ = server.output.takeShared()
+        var random = SplitMix64(seed: 1)
+        let message = HeartbeatMessage.bytes(.request, payload: [7].bytes, random: &random)
+        let request = try #require(message)
+        server.peer(FakePeer.sealed(request, as: .heartbeat, sequence: 1))
+        let answers = server.output.takeShared()
+        #expect(answers.count == 1)
+        var answer = try #require(answers.first?.bytes)
+        let read = RecordHeader(answer.bytes, at: 0)
+        let header = try #require(read)
+        let content = answer.withMutableBytes { FakeProtection().open(&$0, header: header) }
+        #expect(header.type == .heartbeat && content != nil)
+        // Whatever the old association comes to, the new one goes on.
+        server.peer(FakePeer.sealed([1, 0], as: .alert, sequence: 2))
+        #expect(server.group.snapshots().page.map(\.state) == [.established])
+    }
 }
