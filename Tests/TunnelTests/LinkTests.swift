@@ -146,6 +146,16 @@ private final class Server {
         #expect(client.group.snapshots().total == 1)
     }
 
+    @Test func `a failure to send for an association that is over counts for its tunnel`() {
+        let client = Client(sharing: .never, peers: [false])
+        client.local([1], 1, member: 1)
+        let link = client.newest
+        client.remote(FakePeer.handshake(0, sequence: 0), on: link)
+        client.group.handleSendFailure(.own(link), .unreachable, count: 1, now: client.now)
+        #expect(client.group.counters(of: 0).drops.total == 0)
+        #expect(client.group.counters(of: 1).drops[.unreachable] == 1)
+    }
+
     @Test func `a flow that finds no target takes no association's room`() {
         let server = Server(target: .name("radius"), limits: TunnelLimits(maximumAssociations: 1))
         server.establish(1)
