@@ -183,7 +183,8 @@ final class GroupRunner<Group: RunnableGroup & ~Copyable>: Runner {
 
     private func giveAnswer(_ answer: PingAnswer, to ticket: UInt64) {
         guard let (serial, give) = askers.removeValue(forKey: ticket) else { return }
-        let snapshot = snapshots(SnapshotPage(after: serial - 1, limit: 1)).page.first
+        // The association may have ended since; then the first one behind it is another.
+        let snapshot = snapshots(SnapshotPage(after: serial - 1, limit: 1)).page.first { $0.serial == serial }
         switch (answer, snapshot) {
         case (.roundTrip(let duration), let snapshot?): give(.answered(duration, snapshot))
         case (.lost, _): give(.unanswered)

@@ -20,13 +20,19 @@ extension ClientGroup where Output: ~Copyable {
             let flow = core.links[link].flow
             core.links[link].use = .dedicated(flow: -1)
             remove(link: link)
-            if let flow { join(flow, now: now) }
+            if let flow {
+                core.flows[flow].link = -1
+                join(flow, now: now)
+            }
             return
         }
         if link != common {
             let flow = core.links[link].flow
             // The common link that is not established, or is a spare one, is no longer needed.
-            if common >= 0 { remove(link: common) }
+            if common >= 0 {
+                for flow in core.flows.living where core.flows[flow].link == common { core.flows[flow].link = -1 }
+                remove(link: common)
+            }
             core.links[link].use = .common
             core.links[link].member = 0
             core.links.move(link, to: .common, now: now)

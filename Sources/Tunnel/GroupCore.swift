@@ -238,6 +238,9 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
                 if let event = follow(event, generation, link, id) { return event }
             }
         }
+        // What came late is answered, too: nobody else would take the answers away.
+        links[link].keys.skipOldEvents()
+        transmit(.previous, of: link, &output)
         return nil
     }
 
@@ -331,7 +334,10 @@ struct GroupCore<Engine: HandshakeEngine>: ~Copyable {
             case (.server, .own(let id)): (nil, id)
             case (.server, .shared(let id)): (id, nil)
             }
-        if let link = linkID.flatMap({ links.place(of: $0) }), links[link].keys.current != nil {
+        if let link = linkID.flatMap({ links.place(of: $0) }) {
+            guard links[link].keys.current != nil else {
+                return members[Int(links[link].member)].counters.drops.add(failure.reason, count)
+            }
             links[link].keys.current?.value.handleSendFailure(failure, count: count, now: now)
             attendIfNeeded(link)
         } else if let flow = flowID.flatMap({ flows.place(of: $0) }) {

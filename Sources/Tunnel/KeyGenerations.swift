@@ -44,6 +44,7 @@ struct KeyGenerations<Engine: HandshakeEngine>: ~Copyable {
     /// Whether something is to be sent or told.
     var needsAttention: Bool {
         current.read { $0.value.needsAttention } ?? false || following.read { $0.value.needsAttention } ?? false
+            || replaced.read { $0.value.needsAttention } ?? false
     }
     /// When ``handleTimeout(now:)`` has something to do.
     var deadline: Instant? {
@@ -121,6 +122,12 @@ struct KeyGenerations<Engine: HandshakeEngine>: ~Copyable {
         case .next: following?.value.with(body)
         case .previous: replaced?.value.with(body)
         }
+    }
+
+    /// Forgets what the replaced keys' association has to tell: it is over for its owner.
+    mutating func skipOldEvents() {
+        replaced?.value.needsAttention = false
+        while (replaced?.value.pollEvent() ?? nil) != nil {}
     }
 
     /// Does what is due.

@@ -83,8 +83,7 @@ extension ServerGroup where Output: ~Copyable {
             core.links[link].keys.beginNext(association)
             successors += 1
         }
-        var cursor = RecordCursor()
-        while core.links[link].keys.next(&datagram, &cursor, now: now) != .end {}
+        receive(&datagram, at: link, to: local, now: now)
         core.attend(link)
     }
 
@@ -162,7 +161,6 @@ extension ServerGroup where Output: ~Copyable {
                 core.links[link].keys.current?.value.close()
                 return
             }
-            established += 1
         }
         guard isShared || core.links[link].flow != nil || addFlow(to: link, of: member, now: now) else {
             core.links[link].keys.current?.value.close()
@@ -172,6 +170,7 @@ extension ServerGroup where Output: ~Copyable {
         core.members[member].counters.handshakeTimes.add(description.handshakeDuration)
         core.links[link].member = Int32(truncatingIfNeeded: member)
         core.links[link].state = .established
+        if core.links[link].establishedAt == nil { established += 1 }
         core.links[link].establishedAt = now
         if isShared {
             core.links[link].use = .common
