@@ -7,7 +7,9 @@ public struct InPlaceArray<Element: ~Copyable>: ~Copyable {
     /// How many elements there are.
     public private(set) var count = 0
     private var capacity = 0
-    private var elements: UnsafeMutablePointer<Element>?
+    // For the callers' own code: a call to find an element would cost more than the access.
+    @usableFromInline
+    var elements: UnsafeMutablePointer<Element>?
 
     /// An array without elements, which takes no memory.
     public init() { unsafe elements = nil }
@@ -28,13 +30,14 @@ public struct InPlaceArray<Element: ~Copyable>: ~Copyable {
     /// The element at `index`, in its place. An index that is not below ``count`` is a fault of the program, and ends it.
     @inlinable
     public subscript(index: Int) -> Element {
+        // Coroutines (`_read`, `_modify`) would take memory for their frames wherever they are not inlined.
         @inline(__always)
-        _read { yield unsafe place(index).pointee }
+        unsafeAddress { unsafe UnsafePointer(place(index)) }
         @inline(__always)
-        _modify { yield unsafe &place(index).pointee }
+        unsafeMutableAddress { unsafe place(index) }
     }
 
-    @usableFromInline
+    @inlinable
     @inline(__always)
     func place(_ index: Int) -> UnsafeMutablePointer<Element> {
         precondition(index >= 0 && index < count, "no element has this index")
