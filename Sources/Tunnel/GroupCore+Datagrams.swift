@@ -57,8 +57,9 @@ extension GroupCore {
         let policy = members[member].settings.oversize
         let fate = links[link].keys.current?.value.fate(of: datagram.byteCount, policy) ?? .whole
         if fate != .whole {
-            // While the search goes on, a larger size may yet be found.
-            if links[link].keys.current?.value.isPathSettled == true {
+            // While the search continues, a larger size may be about to be found; but none is larger than a record.
+            let isHopeless = datagram.byteCount > RecordHeader.maximumPlaintextLength
+            if isHopeless || links[link].keys.current?.value.isPathSettled == true {
                 tellOversize(datagram.byteCount, fate, flow: flow, now: now)
             }
             if case .dropped = fate {
