@@ -136,7 +136,7 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
             return nil
         }
         cursor.advance(over: header)
-        counters.records &+= 1
+        if !cursor.isCounted { counters.records &+= 1 }
         return take(range, of: record.bytes, header: header, at: start, now: now)
     }
 

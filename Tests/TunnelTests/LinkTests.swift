@@ -175,6 +175,18 @@ private final class Server {
         #expect(counters.records == counters.datagramsIn + counters.control + counters.drops.total)
     }
 
+    @Test func `data before the end of a handshake beside the association is counted once`() {
+        let server = Server()
+        server.establish()
+        server.output.sent = []
+        server.peer(server.hello(random: 8))
+        server.peer(FakePeer.sealed([9], sequence: 1, key: 2))
+        server.peer(FakePeer.handshake(20, sequence: 9))
+        #expect(server.output.takeSent() == [[9]])
+        let counters = server.group.counters()
+        #expect(counters.records == counters.datagramsIn + counters.control + counters.drops.total)
+    }
+
     @Test func `a heartbeat request under replaced keys is answered, and not kept`() throws {
         let server = Server()
         server.establish()
