@@ -1,0 +1,1 @@
+../../TunnelTests/FakeOutput.swift

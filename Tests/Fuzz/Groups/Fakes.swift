@@ -1,0 +1,1 @@
+../../DTLSTests/Fakes.swift
