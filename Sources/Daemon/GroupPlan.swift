@@ -22,8 +22,4 @@ struct GroupPlan: Sendable {
 
     /// For messages about the group as a whole.
     var name: String { tunnels.map(\.name).joined(separator: ", ") }
-
-    var sharing: SharingPolicy { first.settings.sharing }
-
-    var connect: ConnectPolicy { first.settings.connect }
 }

@@ -28,8 +28,6 @@ struct TunnelPlan: Sendable {
         return name.lowercased()
     }
 
-    var policy: ReconnectPolicy { settings.reconnect }
-
     var path: PathSettings { PathSettings(heartbeat: settings.heartbeat, pathMTU: settings.mtu) }
 
     /// The name or address that the server's certificate has to be for; an IPv6 address without brackets.

@@ -199,9 +199,6 @@ extension ClientGroup where Output: ~Copyable {
     /// What each tunnel has done in all, and what state it is in.
     public func tallies() -> [MemberTally] { core.tallies() }
 
-    /// Why the peer refuses this member's service; nil if it does not.
-    public func refusal(of member: Int) -> ServiceRefusal? { core.members[member].refusal }
-
     /// A page of associations, those not yet established included, and how many there are in all.
     public func snapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [AssociationSnapshot], total: Int) {
         core.snapshots(page)

@@ -105,6 +105,8 @@ public struct ServerGroup<Engine: HandshakeEngine, Key: MessageAuthentication, O
 
     /// Takes the answer to ``DatagramOutput/resolve(_:)``, empty when there was none. New flows use it.
     public mutating func handleAddresses(_ resolved: [Endpoint], member: Int = 0) {
+        // A late answer may be for a group that had this one's number before, and more tunnels.
+        guard core.members.indices.contains(member) else { return }
         if let first = resolved.first {
             core.members[member].address = first
         } else if case .name(let name) = core.members[member].settings.target {

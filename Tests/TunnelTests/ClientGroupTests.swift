@@ -80,6 +80,13 @@ private final class Subject {
 private let remotes = (1...3).map { Endpoint(address: IPAddress(ipv4: 0xc000_0200 + $0), port: 6514) }
 
 @Suite struct ClientGroupTests {
+    @Test func `what no record carries is told at once, while the path is still being searched`() {
+        let subject = Subject { $0.result.peerHeartbeatMode = .peerAllowedToSend }
+        subject.establish()
+        subject.local([UInt8](repeating: 1, count: 16_385))
+        #expect(subject.events().contains("oversize 16385") && subject[.oversize] == 1)
+    }
+
     @Test func `what waits for the handshake follows it in order`() {
         let subject = Subject()
         for byte in 0..<5 as Range<UInt8> { subject.local([byte]) }

@@ -86,7 +86,7 @@ final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> {
     func takeEvents() -> [TunnelNotice] { group.takeEvents() }
     func counters(of member: Int = 0) -> TunnelCounters { group.counters(of: member) }
     func tallies() -> [MemberTally] { group.tallies() }
-    func refusal(of member: Int) -> ServiceRefusal? { group.refusal(of: member) }
+    func refusal(of member: Int) -> ServiceRefusal? { group.tallies()[member].refusal }
     func snapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [AssociationSnapshot], total: Int) {
         group.snapshots(page)
     }
