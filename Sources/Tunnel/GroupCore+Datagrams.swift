@@ -101,18 +101,23 @@ extension GroupCore {
                 }
                 return
             }
-            sendFragments(of: datagram, of: flow, opening: service, limit: limit, &output)
+            guard sendFragments(of: datagram, of: flow, opening: service, limit: limit, &output) else {
+                flows[flow].counters.dropped &+= 1
+                return attendIfNeeded(link)
+            }
         }
         countSent(datagram.byteCount, flow: flow)
         attendIfNeeded(link)
     }
 
+    /// Sends a datagram in fragments; returns whether all of them were sent. The first that is not is counted as
+    /// dropped, and nothing follows it.
     private mutating func sendFragments(
         of datagram: borrowing RawSpan, of flow: Int32, opening service: [UInt8]?, limit: Int,
         _ output: inout some DatagramOutput & ~Copyable
-    ) {
+    ) -> Bool {
         let (link, flowNumber) = (flows[flow].link, flows[flow].number)
-        guard let number = links[link].channel?.value.numberDatagram() else { return }
+        let number = links[link].channel?.value.numberDatagram() ?? 0
         var offset = 0
         repeat {
             let rest = datagram.byteCount - offset
@@ -120,13 +125,17 @@ extension GroupCore {
                 FrameHeader.fragment(
                     flow: flowNumber, opening: service, datagram: number, offset: offset, isLast: isLast)
             }
-            guard let first = header(false) else { return }
-            let count = min(rest, max(limit - first.bytes.byteCount, SharedFrame.minimumFragmentSize))
-            guard let front = header(count == rest) else { return }
+            let room = limit - (header(false)?.bytes.byteCount ?? 0)
+            let count = min(rest, max(room, SharedFrame.minimumFragmentSize))
+            guard let front = header(count == rest) else {
+                links[link].keys.current?.value.dropOffered(.closed)
+                return false
+            }
             let part = datagram.extracting(offset..<offset + count)
-            _ = seal(prefix: front.bytes, payload: part, mayFragment: false, at: link, &output)
+            guard seal(prefix: front.bytes, payload: part, mayFragment: false, at: link, &output) else { return false }
             offset += count
         } while offset < datagram.byteCount
+        return true
     }
 
     private mutating func countSent(_ byteCount: Int, flow: Int32) {

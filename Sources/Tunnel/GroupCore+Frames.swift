@@ -54,9 +54,16 @@ extension GroupCore {
         _ output: inout some DatagramOutput & ~Copyable, now: Instant
     ) {
         if isAnswer, links[link].channel?.value.mayAnswer(now) != true { return }
-        guard let frame = FrameHeader.close(flow: number, reason) else { return }
-        _ = seal(prefix: frame.bytes, payload: RawSpan(), mayFragment: false, at: link, &output)
+        sendControl(FrameHeader.close(flow: number, reason), at: link, &output)
         attendIfNeeded(link)
+    }
+
+    /// Sends a frame that carries no datagram. If the association is over, nothing is lost with it.
+    mutating func sendControl(
+        _ frame: FrameHeader?, at link: Int32, _ output: inout some DatagramOutput & ~Copyable
+    ) {
+        guard let frame, links[link].keys.isEstablished else { return }
+        _ = seal(prefix: frame.bytes, payload: RawSpan(), mayFragment: false, at: link, &output)
     }
 
     /// Forgets a flow's number.

@@ -83,8 +83,7 @@ extension ServerGroup where Output: ~Copyable {
     }
 
     private mutating func sendOpened(_ number: UInt64, at link: Int32) {
-        guard let frame = FrameHeader.opened(flow: number) else { return }
-        _ = core.seal(prefix: frame.bytes, payload: RawSpan(), mayFragment: false, at: link, &output)
+        core.sendControl(FrameHeader.opened(flow: number), at: link, &output)
     }
 
     /// Refuses a flow with a reason, and says so in the log once in a while.

@@ -60,7 +60,7 @@ private final class Client {
 
     init(
         sharing: SharingPolicy = .auto, connect: ConnectPolicy = .start, limits: TunnelLimits = TunnelLimits(),
-        peers: [Bool] = []
+        heartbeats: HeartbeatMode? = nil, peers: [Bool] = []
     ) {
         group = ClientGroup(
             ["a", "b"].map { GroupMember(service: $0, target: .endpoint(peerEndpoint), limits: limits) },
@@ -69,6 +69,7 @@ private final class Client {
             let engine = FakeEngine(datagramSize: size, key: UInt64(engines.count + 1))
             let isShared = engines.count < peers.count ? peers[engines.count] : peers.last ?? true
             engine.result.applicationProtocol = isShared ? SharedFrame.applicationProtocol : nil
+            engine.result.peerHeartbeatMode = heartbeats
             engines.append(engine)
             return engine
         }
@@ -283,6 +284,24 @@ private final class Client {
         #expect(pieces.count == frames.count && pieces.last?.isLast == true)
         #expect(pieces.reduce(0) { $0 + $1.payload.count } == 65_507)
         #expect(client.group.counters(of: 0).datagramsOut == 1)
+    }
+
+    @Test func `a flow whose time is up together with that of its association costs no datagram`() {
+        /// One datagram, and silence until the association is over.
+        func run(flowTimeout: Duration) -> Client {
+            let client = Client(limits: TunnelLimits(flowTimeout: flowTimeout), heartbeats: .peerAllowedToSend)
+            client.local([1])
+            client.finish()
+            while let deadline = client.group.deadline, client.group.snapshots().page.first?.state == .established {
+                client.now = deadline
+                client.group.handleTimeout(now: deadline)
+            }
+            return client
+        }
+        let lifetime = run(flowTimeout: .seconds(300)).now - .at(0)
+        let client = run(flowTimeout: lifetime)
+        #expect(client.events() == ["established", "expired 1", "ended unanswered"])
+        #expect(client.group.counters(of: 0).drops.total == 0)
     }
 
     @Test func `a flow that floods under pressure harms itself alone`() {
