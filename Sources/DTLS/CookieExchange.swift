@@ -5,7 +5,7 @@
 public import Wire
 
 /// Answers first ClientHellos and recognises the ones that bring a valid cookie back.
-public struct CookieExchange<Key: MessageAuthentication> {
+public struct CookieExchange {
     /// What to do with a datagram that begins with a ClientHello.
     public enum Decision {
         /// The client has proven its address. The tag is the same for each repetition of this hello, and another for
@@ -23,14 +23,17 @@ public struct CookieExchange<Key: MessageAuthentication> {
     public static var secretLifetime: Duration { .seconds(60) }
 
     private let isRequired: Bool
-    private let makeKey: () -> Key?
-    private var current: Key
-    private var previous: Key?
+    private let makeKey: () -> (any MessageAuthentication)?
+    private var current: any MessageAuthentication
+    private var previous: (any MessageAuthentication)?
     private var rotatedAt: Instant
 
     /// Begins with `firstKey` and goes on with keys from `makeKey`; if that gives none, a key serves longer. Where
     /// `isRequired` is false, every complete first hello may proceed at once.
-    public init(isRequired: Bool, firstKey: Key, now: Instant, makeKey: @escaping () -> Key?) {
+    public init(
+        isRequired: Bool, firstKey: any MessageAuthentication, now: Instant,
+        makeKey: @escaping () -> (any MessageAuthentication)?
+    ) {
         self.isRequired = isRequired
         self.makeKey = makeKey
         current = firstKey
@@ -83,7 +86,8 @@ public struct CookieExchange<Key: MessageAuthentication> {
     }
 
     private func tag(
-        _ hello: ClientHello, in datagram: borrowing RawSpan, from source: Endpoint, under key: Key
+        _ hello: ClientHello, in datagram: borrowing RawSpan, from source: Endpoint,
+        under key: any MessageAuthentication
     ) -> AuthenticationTag {
         // Address 16, port 2, version 2, random 32, session_id 1 and at most 32: 85 bytes.
         withScratch(byteCount: 18 + hello.parameters.count) { input in

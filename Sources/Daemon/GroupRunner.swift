@@ -66,17 +66,17 @@ final class HandshakeSource {
 }
 
 /// Runs one group on its worker's thread.
-final class GroupRunner<Group: RunnableGroup & ~Copyable>: Runner {
+final class GroupRunner<Side: RunnableSide>: Runner {
     private(set) var plan: GroupPlan
-    private var group: Group
+    private var group: Side.Group
     private var log: GroupLog
     private let source: HandshakeSource
     /// Those who wait for a ping, by ticket.
-    private var askers: [UInt64: (serial: UInt64, give: @Sendable (ActOutcome) -> Void)] = [:]
+    var askers: [UInt64: (serial: UInt64, give: @Sendable (ActOutcome) -> Void)] = [:]
     private var nextTicket: UInt64 = 0
 
     /// Takes a group that was made from `plan` and begins its handshakes with `source`'s context.
-    init(_ plan: GroupPlan, _ group: consuming Group, source: HandshakeSource, log: GroupLog) {
+    init(_ plan: GroupPlan, _ group: consuming Side.Group, source: HandshakeSource, log: GroupLog) {
         self.plan = plan
         self.group = group
         self.source = source
@@ -87,7 +87,7 @@ final class GroupRunner<Group: RunnableGroup & ~Copyable>: Runner {
 
     // MARK: Datagrams
 
-    func socket(_ socket: GroupSocket) -> UDPSocket? { group.socket(socket) }
+    func socket(_ socket: GroupSocket) -> UDPSocket? { group.output.socket(socket) }
 
     func handle(_ batch: ReceiveBatch, from socket: GroupSocket, now: Instant) {
         Self.push(batch, from: socket, into: &group, now: now)
@@ -96,23 +96,27 @@ final class GroupRunner<Group: RunnableGroup & ~Copyable>: Runner {
     func handleRefusal(at socket: GroupSocket) {
         // It is no news that a stranger who was answered is not there.
         guard case .own = socket else { return }
-        log.whole.refused(by: group.socket(socket)?.remoteEndpoint)
+        log.whole.refused(by: group.output.socket(socket)?.remoteEndpoint)
     }
 
     /// The group is borrowed here for the whole batch.
-    private static func push(_ batch: ReceiveBatch, from socket: GroupSocket, into group: inout Group, now: Instant) {
+    private static func push(
+        _ batch: ReceiveBatch, from socket: GroupSocket, into group: inout Side.Group, now: Instant
+    ) {
         let truncated = batch.truncated
         batch.forEachDatagram { datagram, source, destination in
-            group.take(&datagram, at: socket, from: source, to: destination, now: now)
+            Side.take(&datagram, at: socket, from: source, to: destination, into: &group, now: now)
         }
-        if batch.truncated != truncated { group.countTruncated(batch.truncated - truncated, at: socket) }
+        if batch.truncated != truncated {
+            Side.countTruncated(batch.truncated - truncated, at: socket, in: &group)
+        }
     }
 
-    func setPressure(_ isPressed: Bool, at socket: GroupSocket) { group.setPressure(isPressed, at: socket) }
+    func setPressure(_ isPressed: Bool, at socket: GroupSocket) { Side.setPressure(isPressed, at: socket, in: &group) }
 
     func handle(_ error: UDPSocket.PathError, at socket: GroupSocket, now: Instant) {
         if let size = error.packetSize {
-            group.take(error, packetSize: size, at: socket, now: now)
+            Side.take(error, packetSize: size, at: socket, into: &group, now: now)
         } else {
             handleRefusal(at: socket)
         }
@@ -125,14 +129,14 @@ final class GroupRunner<Group: RunnableGroup & ~Copyable>: Runner {
     }
 
     func handleAddresses(_ addresses: [Endpoint], member: Int, now: Instant) {
-        group.take(addresses, ofMember: member, now: now)
+        Side.take(addresses, ofMember: member, into: &group, now: now)
     }
 
     func handleTimeout(now: Instant) { group.handleTimeout(now: now) }
 
     func finishBatch(now: Instant) {
         group.finishBatch(now: now)
-        for owner in group.takeStrays() {
+        for owner in group.output.takeStrays() {
             group.handleSendFailure(.own(owner), .unreachable, count: 1, now: now)
         }
     }
@@ -144,9 +148,9 @@ final class GroupRunner<Group: RunnableGroup & ~Copyable>: Runner {
     }
 
     func close() {
-        group.close()
+        Side.close(&group)
         tell()
-        group.closeSockets()
+        group.output.closeAll()
     }
 
     // MARK: The control plane
@@ -155,7 +159,7 @@ final class GroupRunner<Group: RunnableGroup & ~Copyable>: Runner {
         self.plan = plan
         log = log.renewed(for: plan)
         source.context = plan.context
-        group.update(plan, now: now)
+        Side.update(&group, by: plan, now: now)
     }
 
     func drain() { group.drain() }
@@ -163,7 +167,7 @@ final class GroupRunner<Group: RunnableGroup & ~Copyable>: Runner {
     func act(_ act: AssociationAct, serial: UInt64, now: Instant, _ give: @escaping @Sendable (ActOutcome) -> Void) {
         switch act {
         case .close:
-            give(group.close(serial: serial, now: now) ? .done : .notFound)
+            give(Side.close(serial: serial, in: &group, now: now) ? .done : .notFound)
         case .ping:
             nextTicket += 1
             switch group.ping(serial: serial, ticket: nextTicket, now: now) {
@@ -172,7 +176,7 @@ final class GroupRunner<Group: RunnableGroup & ~Copyable>: Runner {
             case .refused: give(.refused("it is not established, or the peer takes no heartbeat requests"))
             }
         case .rekey:
-            switch group.beginRekeying(serial: serial, now: now) {
+            switch Side.beginRekeying(serial: serial, in: &group, now: now) {
             case .begun: give(.done)
             case .notFound: give(.notFound)
             case .refused: give(.refused("it is not established, or a handshake is on its way already"))

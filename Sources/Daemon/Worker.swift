@@ -270,10 +270,10 @@ final class Worker {
                 }
             }
             group.start(now: now)
-            return GroupRunner(plan, RunnableClient(group), source: source, log: logs)
+            return GroupRunner<ClientSide>(plan, group, source: source, log: logs)
         case .server:
             let verified = settings.settings.cookieExchange
-            let group = ServerGroup<OpenSSLHandshake, CookieKey, GroupSockets>(
+            let group = ServerGroup<OpenSSLHandshake, GroupSockets>(
                 plan.members, path: settings.path, sharing: settings.settings.sharing, cookieExchange: verified,
                 firstKey: try CookieKey(), output: sockets, seed: seed, now: now, makeKey: { try? CookieKey() }
             ) { datagramSize in
@@ -281,7 +281,7 @@ final class Worker {
                     try OpenSSLHandshake(server: source.context, cookieVerified: verified, datagramSize: datagramSize)
                 }
             }
-            return GroupRunner(plan, RunnableServer(group), source: source, log: logs)
+            return GroupRunner<ServerSide>(plan, group, source: source, log: logs)
         }
     }
 

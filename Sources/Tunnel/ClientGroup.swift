@@ -15,9 +15,12 @@ public import DTLS
 public import Settings
 public import Wire
 
-/// The client side of a group of tunnels on one worker. It has no socket and no clock: its owner brings datagrams, time
-/// and resolved names, and does what ``DatagramOutput`` and the events say.
-public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Copyable>: ~Copyable {
+/// The client's end of a group.
+public typealias ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Copyable> =
+    GroupEnd<Engine, ClientSide, Output>
+
+/// What only a client keeps.
+public struct ClientSide {
     /// What tells a flow from the others: the tunnel, and the sender.
     struct FlowKey: Hashable {
         var sender: Endpoint
@@ -34,21 +37,18 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
         case dedicated
     }
 
-    /// Where its datagrams go.
-    public var output: Output
-    var core: GroupCore<Engine>
-    var policy: ReconnectPolicy
-    let sharing: SharingPolicy
-    let connectPolicy: ConnectPolicy
-    let makeEngine: (Int) -> Engine?
+    /// Which side it is.
+    public static var isClient: Bool { true }
+    /// Whether datagrams wait for their turn.
+    public var hasBacklog: Bool { !backlog.isEmpty }
 
+    var policy: ReconnectPolicy
+    let connectPolicy: ConnectPolicy
     var senders = PlaceIndex<FlowKey>()
     var addresses: ForwardAddresses
     /// Links that wait for the forward name's addresses.
     var unresolved: [PlaceID] = []
-    private var waitingBytes = 0
-    private var isDraining = false
-
+    var waitingBytes = 0
     var mode = Mode.unknown
     /// The common link; with a peer that has no shared mode, the spare one. -1 for none.
     var common: Int32 = -1
@@ -56,7 +56,9 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
     /// Whether datagrams come faster than they can be sent.
     var isPressed = false
     var arrivals = 0
+}
 
+extension GroupEnd where Side == ClientSide, Output: ~Copyable {
     /// Makes a group without flows. `makeEngine` gives a fresh engine for each attempt, or nil if it cannot; the
     /// datagrams of its flights have at most `datagramSize` bytes.
     public init(
@@ -64,23 +66,20 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
         sharing: SharingPolicy = .never, connect: ConnectPolicy = .firstDatagram, output: consuming Output,
         seed: UInt64, makeEngine: @escaping (_ datagramSize: Int) -> Engine?
     ) {
-        core = GroupCore(members, side: .client, path: path, seed: seed)
-        self.policy = policy
-        self.sharing = sharing
-        self.connectPolicy = connect
-        self.output = output
-        self.makeEngine = makeEngine
-        addresses = ForwardAddresses(members[0].target)
+        let side = ClientSide(
+            policy: policy, connectPolicy: connect, addresses: ForwardAddresses(members[0].target))
+        self.init(
+            members, side: side, path: path, sharing: sharing, output: output, seed: seed, makeEngine: makeEngine)
     }
 
     /// How many flows there are.
-    public var flowCount: Int { core.flows.count }
+    public var flowCount: Int { flows.count }
 
     // MARK: Input
 
     /// Begins the association that flows will share, if it is wanted before there are any.
     public mutating func start(now: Instant) {
-        if sharing != .never, connectPolicy == .start { wakeCommon(now: now) }
+        if sharing != .never, side.connectPolicy == .start { wakeCommon(now: now) }
         settle(now: now)
     }
 
@@ -88,14 +87,14 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
     public mutating func handleLocal(
         _ datagram: borrowing RawSpan, member: Int = 0, from source: Endpoint, to local: IPAddress, now: Instant
     ) {
-        core.members[member].counters.receivedOut &+= 1
-        let key = FlowKey(sender: source, member: Int32(truncatingIfNeeded: member))
-        guard let flow = senders.place(of: key) ?? admit(key, now: now) else {
-            core.members[member].counters.drops.add(.limit)
+        members[member].counters.receivedOut &+= 1
+        let key = ClientSide.FlowKey(sender: source, member: Int32(truncatingIfNeeded: member))
+        guard let flow = side.senders.place(of: key) ?? admit(key, now: now) else {
+            members[member].counters.drops.add(.limit)
             return
         }
-        core.flows.touch(flow, now: now)
-        core.flows[flow].localAddress = local
+        flows.touch(flow, now: now)
+        flows[flow].localAddress = local
         if !send(datagram, of: flow, now: now) {
             hold(datagram, of: flow, now: now)
         }
@@ -104,61 +103,27 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
 
     /// Takes a datagram that came to a link's own socket.
     public mutating func handleRemote(_ datagram: inout MutableRawSpan, link id: PlaceID, now: Instant) {
-        guard let link = core.links.place(of: id), core.links[link].keys.current != nil else {
-            core.members[0].counters.receivedIn &+= 1
-            core.members[0].counters.dropRecord(.noAssociation)
+        guard let link = links.place(of: id), links[link].keys.current != nil else {
+            members[0].counters.receivedIn &+= 1
+            members[0].counters.dropRecord(.noAssociation)
             return
         }
-        core.members[Int(core.links[link].member)].counters.receivedIn &+= 1
-        core.endOutdatedKeys(of: link, now: now)
-        var cursor = RecordCursor()
-        pull(&datagram, &cursor, at: link, now: now)
-        core.attendIfNeeded(link)
+        members[Int(links[link].member)].counters.receivedIn &+= 1
+        receive(&datagram, at: link, now: now)
         settle(now: now)
-    }
-
-    /// Takes the records of a datagram one by one.
-    private mutating func pull(
-        _ datagram: inout MutableRawSpan, _ cursor: inout RecordCursor, at link: Int32, now: Instant
-    ) {
-        while true {
-            switch core.links[link].keys.next(&datagram, &cursor, now: now) {
-            case .end: return
-            case .handled, .control: continue
-            case .data(let range): take(datagram.bytes.extracting(range), at: link, now: now)
-            }
-        }
-    }
-
-    /// Takes the records that came before the association was accepted.
-    mutating func accept(_ link: Int32, now: Instant) {
-        for var record in core.links[link].keys.current?.value.accept() ?? [] {
-            record.withMutableBytes { datagram in
-                var cursor = RecordCursor.counted
-                pull(&datagram, &cursor, at: link, now: now)
-            }
-        }
-    }
-
-    private mutating func take(_ record: borrowing RawSpan, at link: Int32, now: Instant) {
-        if core.links[link].channel == nil {
-            core.takeDedicated(record, at: link, &output, now: now)
-        } else {
-            takeFrame(record, at: link, now: now)
-        }
     }
 
     /// Takes the answer to ``DatagramOutput/resolve(_:)``; empty when there was none.
     public mutating func handleAddresses(_ resolved: [Endpoint], now: Instant) {
-        addresses.answer(resolved, now: now)
-        let waiting = unresolved.compactMap { core.links.place(of: $0) }
-        unresolved = []
+        side.addresses.answer(resolved, now: now)
+        let waiting = side.unresolved.compactMap { links.place(of: $0) }
+        side.unresolved = []
         if resolved.isEmpty {
-            let wait = policy.wait(failures: addresses.failures, random: &core.random)
-            if let name = addresses.name {
-                core.tell(.unresolved(name, retryIn: wait), member: core.members.count == 1 ? 0 : nil)
+            let wait = side.policy.wait(failures: side.addresses.failures, random: &random)
+            if let name = side.addresses.name {
+                tell(.unresolved(name, retryIn: wait), member: members.count == 1 ? 0 : nil)
             }
-            if addresses.all.isEmpty {
+            if side.addresses.all.isEmpty {
                 for link in waiting { retry(link, at: now + wait) }
                 return settle(now: now)
             }
@@ -167,41 +132,23 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
         settle(now: now)
     }
 
-    /// Counts datagrams that the system did not send.
-    public mutating func handleSendFailure(
-        _ origin: DatagramOrigin, _ failure: SendFailure, count: Int, now: Instant
-    ) {
-        core.handleSendFailure(origin, failure, count: count, now: now)
-        settle(now: now)
-    }
-
     /// Takes the word of ICMP that no packet of more than `size` bytes reaches the link's peer.
     public mutating func handlePathHint(_ size: Int, link id: PlaceID, now: Instant) {
-        guard let link = core.links.place(of: id) else { return }
-        core.handlePathHint(size, link: link, now: now)
+        guard let link = links.place(of: id) else { return }
+        handlePathHint(size, link: link, now: now)
         settle(now: now)
     }
 
-    /// Counts datagrams that came cut short, from senders of the tunnel number `member`; from the peer where that is nil.
-    public mutating func countTruncated(_ count: Int, member: Int?) {
-        core.members[member ?? 0].counters.countTruncated(count, fromPeer: member == nil)
-    }
-
-    /// Does what is due at ``deadline``.
-    public mutating func handleTimeout(now: Instant) {
-        core.handleTimers(now: now)
-        while let (_, flow) = core.nextIdle(now: now) {
-            if let sender = core.flows[flow].sender { core.tell(.expired(sender), flow: flow) }
-            remove(flow: flow, now: now)
-        }
-        finishBatch(now: now)
-        settle(now: now)
+    /// Ends a flow that has been idle for its timeout.
+    mutating func expire(_ flow: Int32, now: Instant) {
+        if let sender = flows[flow].sender { tell(.expired(sender), flow: flow) }
+        remove(flow: flow, now: now)
     }
 
     /// Ends every association with a close_notify and forgets every flow.
     public mutating func close() {
-        for flow in core.flows.living { remove(flow: flow, now: nil) }
-        if common >= 0 { remove(link: common) }
+        for flow in flows.living { remove(flow: flow, now: nil) }
+        if side.common >= 0 { remove(link: side.common) }
     }
 
     // MARK: By hand
@@ -209,37 +156,34 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
     /// Takes settings that have changed: limits, access, what happens to what is too large, when to reconnect. The
     /// members are the same in number and order. An association whose peer is no longer allowed ends.
     public mutating func update(_ settings: [GroupMember], policy: ReconnectPolicy, now: Instant) {
-        core.update(settings, now: now)
-        self.policy = policy
-        for link in core.links.living {
-            guard let peer = core.links[link].keys.description?.peer,
-                !core.members[Int(core.links[link].member)].settings.access.allows(peer)
+        take(settings, now: now)
+        side.policy = policy
+        for link in links.living {
+            guard let identity = links[link].keys.description?.peer,
+                !members[Int(links[link].member)].settings.access.allows(identity)
             else { continue }
-            core.tell(.refused(peer: core.peer(of: link), peer, by: .identity), link: link)
-            core.links[link].keys.current?.value.refuse()
-            core.attend(link)
+            tell(.refused(peer: peer(of: link), identity, by: .identity), link: link)
+            links[link].keys.current?.value.refuse()
+            attend(link)
         }
         settle(now: now)
     }
 
-    /// Accepts no new flows from now on.
-    public mutating func drain() { isDraining = true }
-
     /// Ends an association; a common one is begun again after a wait. False if there is none with this serial.
     public mutating func close(serial: UInt64, now: Instant) -> Bool {
-        guard let link = core.link(ofSerial: serial) else { return false }
-        let isOver = core.links[link].establishedAt != nil
-        let (identity, peer) = (core.links[link].keys.description?.peer, core.peer(of: link))
-        if link == common {
-            core.links[link].keys.current?.value.close()
-            core.attend(link)
+        guard let link = link(ofSerial: serial) else { return false }
+        let isOver = links[link].establishedAt != nil
+        let (identity, peer) = (links[link].keys.description?.peer, self.peer(of: link))
+        if link == side.common {
+            links[link].keys.current?.value.close()
+            attend(link)
             settle(now: now)
-            guard isOver, core.link(ofSerial: serial) == link else { return true }
-            let wait = core.links[link].retryAt.map { $0 - now }
-            core.tell(.ended(peer: peer, identity, .closed, retryIn: wait), link: link)
+            guard isOver, self.link(ofSerial: serial) == link else { return true }
+            let wait = links[link].retryAt.map { $0 - now }
+            tell(.ended(peer: peer, identity, .closed, retryIn: wait), link: link)
         } else {
-            if isOver { core.tell(.ended(peer: peer, identity, .closed, retryIn: nil), link: link) }
-            if let flow = core.links[link].flow { remove(flow: flow, now: now) } else { remove(link: link) }
+            if isOver { tell(.ended(peer: peer, identity, .closed, retryIn: nil), link: link) }
+            if let flow = links[link].flow { remove(flow: flow, now: now) } else { remove(link: link) }
         }
         return true
     }
@@ -247,65 +191,40 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
     /// Begins a handshake beside an association; once it is done, its keys replace the current ones. In shared mode the
     /// flows get new numbers, and the peer opens new sockets for them.
     public mutating func rekey(serial: UInt64, now: Instant) -> RekeyOutcome {
-        guard let link = core.link(ofSerial: serial) else { return .notFound }
+        guard let link = link(ofSerial: serial) else { return .notFound }
         let outcome = rekey(link, now: now)
         settle(now: now)
         return outcome
     }
 
-    /// Sends a heartbeat request; its outcome is among the ping answers, under the ticket.
-    public mutating func ping(serial: UInt64, ticket: UInt64, now: Instant) -> PingOutcome {
-        let outcome = core.ping(serial: serial, ticket: ticket, now: now)
-        settle(now: now)
-        return outcome
-    }
-
-    // MARK: Output
-
-    /// When ``handleTimeout(now:)`` has to be called next.
-    public var deadline: Instant? {
-        // Datagrams that wait for their turn are sent as soon as the ready sockets have been read.
-        backlog.isEmpty ? core.deadline : Instant(nanoseconds: 0)
-    }
-
-    /// Everything to tell since the last call, in order.
-    public mutating func takeEvents() -> [TunnelNotice] {
-        guard !core.notices.isEmpty else { return [] }
-        defer { core.notices = [] }
-        return core.notices
-    }
-
-    /// The outcomes of pings since the last call.
-    public mutating func takePingAnswers() -> [(ticket: UInt64, answer: PingAnswer)] { core.pings.takeAll() }
-
     // MARK: Flows
 
-    private mutating func admit(_ key: FlowKey, now: Instant) -> Int32? {
-        guard !isDraining, core.flows.hasRoom else { return nil }
+    private mutating func admit(_ key: ClientSide.FlowKey, now: Instant) -> Int32? {
+        guard !isDraining, flows.hasRoom else { return nil }
         let member = Int(key.member)
-        let limits = core.members[member].settings.limits
+        let limits = members[member].settings.limits
         // Without sharing, each flow needs an association.
-        let isDedicated = sharing == .never || mode == .dedicated
+        let isDedicated = sharing == .never || side.mode == .dedicated
         let maximum = isDedicated ? min(limits.maximumFlows, limits.maximumAssociations) : limits.maximumFlows
-        if core.flows.count(in: .flows(of: member)) >= maximum {
-            guard let (oldest, touchedAt) = core.flows.oldest(in: .flows(of: member)),
+        if flows.count(in: .flows(of: member)) >= maximum {
+            guard let (oldest, touchedAt) = flows.oldest(in: .flows(of: member)),
                 now - touchedAt >= min(TunnelLimits.idleBeforeEviction, limits.flowTimeout / 2)
             else {
-                core.tellLimit(.flows, member: member, evicted: nil, now: now)
+                tellLimit(.flows, member: member, evicted: nil, now: now)
                 return nil
             }
-            core.tellLimit(.flows, member: member, evicted: core.flows[oldest].sender, now: now)
-            core.members[member].counters.evictions += 1
+            tellLimit(.flows, member: member, evicted: flows[oldest].sender, now: now)
+            members[member].counters.evictions += 1
             remove(flow: oldest, now: now)
         }
-        let flow = core.addFlow(of: member, in: .flows(of: member), now: now)
-        core.flows[flow].sender = key.sender
-        senders.insert(key, at: flow)
-        if mode == .dedicated, common >= 0 {
-            bind(flow, to: common)
-            common = -1
+        let flow = addFlow(of: member, in: .flows(of: member), now: now)
+        flows[flow].sender = key.sender
+        side.senders.insert(key, at: flow)
+        if side.mode == .dedicated, side.common >= 0 {
+            bind(flow, to: side.common)
+            side.common = -1
         } else if !isDedicated {
-            core.flows[flow].link = common
+            flows[flow].link = side.common
         }
         return flow
     }
@@ -313,41 +232,41 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
     /// Ends a flow, and its dedicated link if it has one. With `now` nil the peer is not told by a frame, because the
     /// whole group closes.
     mutating func remove(flow: Int32, now: Instant?) {
-        let link = core.flows[flow].link
-        if let sender = core.flows[flow].sender {
-            senders.remove(FlowKey(sender: sender, member: core.flows[flow].member))
+        let link = flows[flow].link
+        if let sender = flows[flow].sender {
+            side.senders.remove(ClientSide.FlowKey(sender: sender, member: flows[flow].member))
         }
         discardWaiting(flow, because: .closed)
-        let isOwn = link >= 0 && core.links[link].flow == flow
+        let isOwn = link >= 0 && links[link].flow == flow
         if !isOwn { leaveChannel(flow, telling: now) }
-        core.flows.remove(flow)
+        flows.remove(flow)
         guard isOwn else { return }
-        core.links[link].use = .dedicated(flow: -1)
+        links[link].use = .dedicated(flow: -1)
         remove(link: link)
     }
 
     /// Ends a link for good.
     mutating func remove(link: Int32) {
-        core.discardPieces(of: link)
-        core.endAssociations(of: link, &output)
-        output.close(core.links.id(link))
-        if link == common { common = -1 }
-        core.links.remove(link)
+        discardPieces(of: link)
+        endAssociations(of: link)
+        output.close(links.id(link))
+        if link == side.common { side.common = -1 }
+        links.remove(link)
     }
 
     // MARK: Waiting datagrams
 
     /// Sends a datagram, if the flow's link is up.
     private mutating func send(_ datagram: borrowing RawSpan, of flow: Int32, now: Instant) -> Bool {
-        let link = core.flows[flow].link
+        let link = flows[flow].link
         guard link >= 0 else { return false }
-        if core.links[link].channel != nil {
+        if links[link].channel != nil {
             carry(datagram, of: flow, now: now)
             return true
         }
-        guard core.links[link].state == .established, core.links[link].keys.isEstablished, core.links[link].flow == flow
+        guard links[link].state == .established, links[link].keys.isEstablished, links[link].flow == flow
         else { return false }
-        core.sendDedicated(datagram, of: flow, &output, now: now)
+        sendDedicated(datagram, of: flow, now: now)
         return true
     }
 
@@ -355,43 +274,64 @@ public struct ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput & ~Cop
     private mutating func hold(_ datagram: borrowing RawSpan, of flow: Int32, now: Instant) {
         guard sharing != .never || fits(datagram.byteCount, flow, now: now) else { return }
         // One bound for the group besides the one for each flow: many flows may wait for one dead peer.
-        guard waitingBytes + datagram.byteCount <= Self.maximumWaitingBytes else {
-            return core.countDrop(.queueFull, flow: flow)
+        guard side.waitingBytes + datagram.byteCount <= Self.maximumWaitingBytes else {
+            return countDrop(.queueFull, flow: flow)
         }
-        waitingBytes -= core.flows[flow].waiting.byteCount
-        let dropped = core.flows[flow].waiting.append(datagram)
-        waitingBytes += core.flows[flow].waiting.byteCount
-        if dropped > 0 { core.countDrop(.queueFull, dropped, flow: flow) }
+        side.waitingBytes -= flows[flow].waiting.byteCount
+        let dropped = flows[flow].waiting.append(datagram)
+        side.waitingBytes += flows[flow].waiting.byteCount
+        if dropped > 0 { countDrop(.queueFull, dropped, flow: flow) }
         wakeLink(of: flow, now: now)
     }
 
     /// Whether a datagram fits one record; one that does not is counted and told.
     private mutating func fits(_ byteCount: Int, _ flow: Int32, now: Instant) -> Bool {
         guard byteCount > RecordHeader.maximumPlaintextLength else { return true }
-        core.countDrop(.oversize, flow: flow)
+        countDrop(.oversize, flow: flow)
         let fate = DatagramFate.dropped(limit: RecordHeader.maximumPlaintextLength)
-        core.tellOversize(byteCount, fate, flow: flow, now: now)
+        tellOversize(byteCount, fate, flow: flow, now: now)
         return false
     }
 
     /// Sends what has waited for the flow's link.
     mutating func sendWaiting(of flow: Int32, now: Instant) {
-        let isDedicated = core.flows[flow].link != common
+        let isDedicated = flows[flow].link != side.common
         for datagram in takeWaiting(flow) where !isDedicated || fits(datagram.count, flow, now: now) {
-            if !send(datagram.bytes, of: flow, now: now) { core.countDrop(.closed, flow: flow) }
+            if !send(datagram.bytes, of: flow, now: now) { countDrop(.closed, flow: flow) }
         }
     }
 
     private mutating func takeWaiting(_ flow: Int32) -> [[UInt8]] {
-        waitingBytes -= core.flows[flow].waiting.byteCount
-        return core.flows[flow].waiting.takeAll()
+        side.waitingBytes -= flows[flow].waiting.byteCount
+        return flows[flow].waiting.takeAll()
     }
 
     private mutating func discardWaiting(_ flow: Int32, because reason: DropReason) {
         let discarded = takeWaiting(flow).count
-        if discarded > 0 { core.countDrop(reason, discarded, flow: flow) }
+        if discarded > 0 { countDrop(reason, discarded, flow: flow) }
     }
 
     /// The most bytes that wait in all flows of the group together.
     private static var maximumWaitingBytes: Int { 16_777_216 }
+}
+
+extension ClientSide: GroupSide {
+    /// Takes each link on the list to its next state.
+    public static func settle<Engine, Output: ~Copyable>(_ group: inout ClientGroup<Engine, Output>, now: Instant) {
+        while let event = group.nextEvent(now: now) { group.follow(event, now: now) }
+    }
+
+    /// Ends flows that have been idle for their timeout.
+    public static func endIdle<Engine, Output: ~Copyable>(of group: inout ClientGroup<Engine, Output>, now: Instant) {
+        while let (_, flow) = group.nextIdle(now: now) { group.expire(flow, now: now) }
+    }
+
+    /// Takes one record of a link's channel.
+    public static func takeFrame<Engine, Output: ~Copyable>(
+        _ record: borrowing RawSpan, at link: Int32, of group: inout ClientGroup<Engine, Output>, now: Instant
+    ) { group.takeFrame(record, at: link, now: now) }
+
+    /// Lets the flows take turns.
+    public static func finishBatch<Engine, Output: ~Copyable>(of group: inout ClientGroup<Engine, Output>, now: Instant)
+    { group.serveBacklog(now: now) }
 }

@@ -11,29 +11,29 @@ import DTLS
 import Settings
 import Wire
 
-extension ServerGroup where Output: ~Copyable {
+extension GroupEnd where Side == ServerSide, Output: ~Copyable {
     /// Takes one record of the link's channel.
     mutating func takeFrame(_ record: borrowing RawSpan, at link: Int32, now: Instant) {
         switch SharedFrame(record) {
         case .datagram(let number, let payload):
-            guard let flow = core.flow(ofNumber: number, at: link, &output, now: now) else { return }
-            core.takeDatagram(payload, of: flow, in: record, at: link, &output, now: now)
+            guard let flow = flow(ofNumber: number, at: link, now: now) else { return }
+            takeDatagram(payload, of: flow, in: record, at: link, now: now)
         case .open(let number, let service, let payload):
             guard let flow = open(number, service, in: record, at: link, now: now) else { return }
-            core.takeDatagram(payload, of: flow, in: record, at: link, &output, now: now)
+            takeDatagram(payload, of: flow, in: record, at: link, now: now)
         case .fragment(let number, let fragment):
-            guard let flow = core.flow(ofNumber: number, at: link, &output, now: now) else { return }
-            core.takeFragment(fragment, of: flow, in: record, at: link, &output, now: now)
+            guard let flow = flow(ofNumber: number, at: link, now: now) else { return }
+            takeFragment(fragment, of: flow, in: record, at: link, now: now)
         case .openFragment(let number, let service, let fragment):
             guard let flow = open(number, service, in: record, at: link, now: now) else { return }
-            core.takeFragment(fragment, of: flow, in: record, at: link, &output, now: now)
+            takeFragment(fragment, of: flow, in: record, at: link, now: now)
         case .close(let number, _):
-            core.countControl(record, at: link)
-            guard let flow = core.links[link].channel?.value.place(of: number) ?? nil else { return }
+            countControl(record, at: link)
+            guard let flow = links[link].channel?.value.place(of: number) ?? nil else { return }
             end(flow: flow, because: nil, now: now)
         case .opened, .unknown, nil:
             // Only a server sends OPENED.
-            core.links[link].keys.drop(.frame)
+            links[link].keys.drop(.frame)
         }
     }
 
@@ -44,23 +44,23 @@ extension ServerGroup where Output: ~Copyable {
         _ number: UInt64, _ name: Range<Int>, in record: borrowing RawSpan, at link: Int32, now: Instant
     ) -> Int32? {
         let service = record.extracting(name)
-        if let known = core.links[link].channel?.value.place(of: number) ?? nil {
+        if let known = links[link].channel?.value.place(of: number) ?? nil {
             // A number is given once, so it cannot mean two services.
-            guard Self.isEqual(service, core.members[Int(core.flows[known].member)].service) else {
-                core.links[link].keys.drop(.frame)
+            guard Self.isEqual(service, members[Int(flows[known].member)].service) else {
+                links[link].keys.drop(.frame)
                 return nil
             }
             sendOpened(number, at: link)
             return known
         }
         let asked = service.copied()
-        guard let member = services[asked] else {
+        guard let member = side.services[asked] else {
             let name = String(decoding: asked, as: UTF8.self)
             return deny(number, name, .unknownService, .service, at: link, now: now)
         }
-        let settings = core.members[member].settings
-        let peer = core.links[link].keys.description?.peer
-        guard peer.map({ settings.access.denial(of: $0, at: core.peer(of: link).address) == nil }) ?? false else {
+        let settings = members[member].settings
+        let identity = links[link].keys.description?.peer
+        guard identity.map({ settings.access.denial(of: $0, at: peer(of: link).address) == nil }) ?? false else {
             return deny(number, settings.service, .forbidden, .service, at: link, now: now)
         }
         guard !isDraining, makeRoomForFlow(of: member, now: now) else {
@@ -69,9 +69,9 @@ extension ServerGroup where Output: ~Copyable {
         guard let flow = openFlow(of: member, in: .flows(of: member), now: now) else {
             return deny(number, settings.service, .unreachable, .service, at: link, now: now)
         }
-        core.flows[flow].link = link
-        core.flows[flow].number = number
-        core.links[link].channel?.value.admit(number, at: flow)
+        flows[flow].link = link
+        flows[flow].number = number
+        links[link].channel?.value.admit(number, at: flow)
         sendOpened(number, at: link)
         return flow
     }
@@ -83,57 +83,57 @@ extension ServerGroup where Output: ~Copyable {
     }
 
     private mutating func sendOpened(_ number: UInt64, at link: Int32) {
-        core.sendControl(FrameHeader.opened(flow: number), at: link, &output)
+        sendControl(FrameHeader.opened(flow: number), at: link)
     }
 
     /// Refuses a flow with a reason, and says so in the log once in a while.
     private mutating func deny(
         _ number: UInt64, _ service: String, _ reason: CloseReason, _ drop: DropReason, at link: Int32, now: Instant
     ) -> Int32? {
-        core.links[link].keys.drop(drop)
-        core.sendClose(number, reason, isAnswer: true, at: link, &output, now: now)
+        links[link].keys.drop(drop)
+        sendClose(number, reason, isAnswer: true, at: link, now: now)
         if reason == .limit || reason == .unreachable { return nil }
-        if let toldDenialAt, now - toldDenialAt < .seconds(10) { return nil }
-        toldDenialAt = now
-        let peer = core.links[link].keys.description?.peer
-        core.tell(.serviceDenied(peer: core.peer(of: link), peer, service: service, reason), link: link)
+        if let told = side.toldDenialAt, now - told < .seconds(10) { return nil }
+        side.toldDenialAt = now
+        let identity = links[link].keys.description?.peer
+        tell(.serviceDenied(peer: peer(of: link), identity, service: service, reason), link: link)
         return nil
     }
 
     private mutating func makeRoomForFlow(of member: Int, now: Instant) -> Bool {
-        let limits = core.members[member].settings.limits
-        guard core.flows.count(in: .flows(of: member)) >= limits.maximumFlows else { return true }
-        guard let (oldest, touchedAt) = core.flows.oldest(in: .flows(of: member)),
+        let limits = members[member].settings.limits
+        guard flows.count(in: .flows(of: member)) >= limits.maximumFlows else { return true }
+        guard let (oldest, touchedAt) = flows.oldest(in: .flows(of: member)),
             now - touchedAt >= min(TunnelLimits.idleBeforeEviction, limits.flowTimeout / 2)
         else {
-            core.tellLimit(.flows, member: member, evicted: nil, now: now)
+            tellLimit(.flows, member: member, evicted: nil, now: now)
             return false
         }
-        core.tellLimit(.flows, member: member, evicted: core.peer(of: core.flows[oldest].link), now: now)
-        core.members[member].counters.evictions += 1
+        tellLimit(.flows, member: member, evicted: peer(of: flows[oldest].link), now: now)
+        members[member].counters.evictions += 1
         end(flow: oldest, because: .limit, now: now)
         return true
     }
 
     /// Ends a flow of a common link; with a reason, the peer is told.
     mutating func end(flow: Int32, because reason: CloseReason?, now: Instant) {
-        let (link, number) = (core.flows[flow].link, core.flows[flow].number)
-        core.forget(number, at: link)
-        if let reason { core.sendClose(number, reason, isAnswer: false, at: link, &output, now: now) }
-        output.close(core.flows.id(flow))
-        core.flows.remove(flow)
+        let (link, number) = (flows[flow].link, flows[flow].number)
+        forget(number, at: link)
+        if let reason { sendClose(number, reason, isAnswer: false, at: link, now: now) }
+        output.close(flows.id(flow))
+        flows.remove(flow)
     }
 
     /// Ends every flow of a link, whose association is over or replaced.
     mutating func endFlows(of link: Int32) {
-        var places = core.links[link].channel?.value.livingPlaces ?? []
-        if let flow = core.links[link].flow { places.append(flow) }
-        core.discardPieces(of: link)
-        core.links[link].channel = nil
-        core.links[link].use = .dedicated(flow: -1)
+        var places = links[link].channel?.value.livingPlaces ?? []
+        if let flow = links[link].flow { places.append(flow) }
+        discardPieces(of: link)
+        links[link].channel = nil
+        links[link].use = .dedicated(flow: -1)
         for flow in places {
-            output.close(core.flows.id(flow))
-            core.flows.remove(flow)
+            output.close(flows.id(flow))
+            flows.remove(flow)
         }
     }
 }

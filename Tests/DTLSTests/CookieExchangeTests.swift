@@ -13,7 +13,7 @@ import Wire
 
     /// A CookieExchange whose keys are numbered as they are made.
     private final class Subject {
-        var exchange: CookieExchange<FakeKey>
+        var exchange: CookieExchange
         var keysLeft = Int.max
 
         init(isRequired: Bool = true) {
@@ -31,7 +31,7 @@ import Wire
         func handle(
             _ datagram: [UInt8], from source: Endpoint = CookieExchangeTests.source, at seconds: Double = 0
         ) -> Outcome {
-            var reply = [UInt8](repeating: 0, count: CookieExchange<FakeKey>.replySize)
+            var reply = [UInt8](repeating: 0, count: CookieExchange.replySize)
             let decision = reply.withMutableBytes {
                 exchange.handle(datagram.bytes, from: source, now: .at(seconds), reply: &$0)
             }

@@ -10,7 +10,7 @@ import Wire
 /// A client's and a server's core, each with the other one's datagrams.
 struct CorePair: ~Copyable {
     typealias Client = ClientGroup<OpenSSLHandshake, ArenaOutput>
-    typealias Server = ServerGroup<OpenSSLHandshake, CookieKey, ArenaOutput>
+    typealias Server = ServerGroup<OpenSSLHandshake, ArenaOutput>
 
     private var client: Client
     private var server: Server

@@ -72,6 +72,21 @@ private struct Bench {
     var now = Instant(nanoseconds: 1_000_000_000)
     /// What a peer sends with its next datagram.
     var pending: [UInt8] = []
+    /// Pings that wait for their answer.
+    var tickets: Set<UInt64> = []
+    private var ticketCount: UInt64 = 0
+
+    mutating func ping<Side>(_ group: inout GroupEnd<FakeEngine, Side, FakeOutput>, serial: UInt64) {
+        ticketCount += 1
+        guard group.ping(serial: serial, ticket: ticketCount, now: now) == .sent else { return }
+        tickets.insert(ticketCount)
+    }
+
+    mutating func takeAnswers<Side>(of group: inout GroupEnd<FakeEngine, Side, FakeOutput>) {
+        for (ticket, _) in group.takePingAnswers() {
+            precondition(tickets.remove(ticket) != nil, "a ping is answered once")
+        }
+    }
 
     mutating func wait(_ script: inout Script) {
         let choice = script.byte()
@@ -103,7 +118,7 @@ private struct Bench {
 /// A server's end.
 private struct ServerBench: ~Copyable {
     var bench = Bench()
-    var group: ServerGroup<FakeEngine, FakeKey, FakeOutput>
+    var group: ServerGroup<FakeEngine, FakeOutput>
     private var cookies: [UInt16: [UInt8]] = [:]
     private let count: Int
     private let isNamed: Bool
@@ -145,7 +160,7 @@ private struct ServerBench: ~Copyable {
             let origin: DatagramOrigin = [.own(id), .shared(id), .shared(nil)][script.below(3)]
             group.handleSendFailure(origin, failure(&script), count: 1 + script.below(3), now: bench.now)
         case 16: group.handlePathHint(script.byte() * 8, peer: endpoint(&script), now: bench.now)
-        case 17: _ = group.ping(serial: serial(&script, group.snapshots().page), ticket: 1, now: bench.now)
+        case 17: bench.ping(&group, serial: serial(&script, group.snapshots().page))
         case 18: _ = group.close(serial: serial(&script, group.snapshots().page))
         case 19:
             group.update(
@@ -184,10 +199,10 @@ private struct ServerBench: ~Copyable {
 
     private mutating func finishStep() {
         group.check(bench.bounds)
-        precondition(bench.output.open.keys.allSatisfy { group.core.flows.place(of: $0) != nil })
-        precondition(bench.output.open.count == group.core.flows.count, "a flow has a socket")
+        precondition(bench.output.open.keys.allSatisfy { group.flows.place(of: $0) != nil })
+        precondition(bench.output.open.count == group.flows.count, "a flow has a socket")
         precondition(group.takeEvents().count < 100, "few notices")
-        precondition(group.takePingAnswers().count < 100)
+        bench.takeAnswers(of: &group)
         bench.arrivals.check(group.tallies(), isClosed: false)
         bench.forgetOutput()
     }
@@ -195,8 +210,9 @@ private struct ServerBench: ~Copyable {
     mutating func end() {
         group.close()
         finishStep()
-        precondition(group.core.links.count == 0 && group.core.flows.count == 0 && bench.output.open.isEmpty)
+        precondition(group.links.count == 0 && group.flows.count == 0 && bench.output.open.isEmpty)
         precondition(group.flowCount == 0)
+        precondition(bench.tickets.isEmpty, "every ping is answered")
         bench.arrivals.check(group.tallies(), isClosed: true)
         for _ in 0..<callsInARow where group.deadline != nil { passTime() }
         precondition(group.deadline == nil && group.takeEvents().isEmpty && bench.output.shared.isEmpty)
@@ -251,7 +267,7 @@ private struct ClientBench: ~Copyable {
             group.handleSendFailure(origin, failure(&script), count: 1 + script.below(3), now: bench.now)
         case 16:
             group.handlePathHint(script.byte() * 8, link: place(&script, among: output.open), now: bench.now)
-        case 17: _ = group.ping(serial: serial(&script, group.snapshots().page), ticket: 1, now: bench.now)
+        case 17: bench.ping(&group, serial: serial(&script, group.snapshots().page))
         case 18: _ = group.close(serial: serial(&script, group.snapshots().page), now: bench.now)
         case 19:
             policy = ReconnectPolicy(minimum: .seconds(script.below(3)), maximum: .seconds(script.byte()))
@@ -283,9 +299,9 @@ private struct ClientBench: ~Copyable {
 
     private mutating func finishStep() {
         group.check(bench.bounds)
-        precondition(bench.output.open.keys.allSatisfy { group.core.links.place(of: $0) != nil })
+        precondition(bench.output.open.keys.allSatisfy { group.links.place(of: $0) != nil })
         precondition(group.takeEvents().count < 100, "few notices")
-        precondition(group.takePingAnswers().count < 100)
+        bench.takeAnswers(of: &group)
         bench.arrivals.check(group.tallies(), isClosed: false)
         bench.forgetOutput()
     }
@@ -293,8 +309,9 @@ private struct ClientBench: ~Copyable {
     mutating func end() {
         group.close()
         finishStep()
-        precondition(group.core.links.count == 0 && group.core.flows.count == 0 && bench.output.open.isEmpty)
-        precondition(group.common < 0 && group.backlog.isEmpty)
+        precondition(group.links.count == 0 && group.flows.count == 0 && bench.output.open.isEmpty)
+        precondition(group.side.common < 0 && group.side.backlog.isEmpty)
+        precondition(bench.tickets.isEmpty, "every ping is answered")
         bench.arrivals.check(group.tallies(), isClosed: true)
         for _ in 0..<callsInARow where group.deadline != nil { passTime() }
         precondition(group.deadline == nil && group.takeEvents().isEmpty && bench.output.sent.isEmpty)

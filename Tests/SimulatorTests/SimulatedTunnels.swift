@@ -8,7 +8,7 @@ import Tunnel
 import Wire
 
 typealias SimulatedClient = ClientGroup<WatchedEngine, SimulatedHost>
-typealias SimulatedServer = ServerGroup<WatchedEngine, CookieKey, SimulatedHost>
+typealias SimulatedServer = ServerGroup<WatchedEngine, SimulatedHost>
 
 /// What came to a tunnel, for the balance of what became of it.
 struct Arrivals {

@@ -24,28 +24,62 @@ private struct Askers {
     }
 }
 
-/// A client's group.
-final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> {
-    private var group: Tunnel.ClientGroup<Engine, Output>
+/// One end of a group.
+final class HeldGroup<Engine: HandshakeEngine, Side: GroupSide, Output: DatagramOutput> {
+    fileprivate var group: GroupEnd<Engine, Side, Output>
     private var askers = Askers()
 
-    init(
-        _ members: [GroupMember], policy: ReconnectPolicy, path: PathSettings = PathSettings(),
-        sharing: SharingPolicy = .never, connect: ConnectPolicy = .firstDatagram, output: Output, seed: UInt64,
-        makeEngine: @escaping (_ datagramSize: Int) -> Engine?
-    ) {
-        group = Tunnel.ClientGroup(
-            members, policy: policy, path: path, sharing: sharing, connect: connect, output: output, seed: seed,
-            makeEngine: makeEngine)
-    }
+    fileprivate init(_ group: consuming GroupEnd<Engine, Side, Output>) { self.group = group }
 
-    private func change<Result>(_ body: (inout Tunnel.ClientGroup<Engine, Output>) -> Result) -> Result {
+    fileprivate func change<Result>(_ body: (inout GroupEnd<Engine, Side, Output>) -> Result) -> Result {
         defer { askers.give(group.takePingAnswers()) }
         return body(&group)
     }
 
-    var flowCount: Int { group.flowCount }
     var deadline: Instant? { group.deadline }
+
+    func handleSendFailure(_ origin: DatagramOrigin, _ failure: SendFailure, count: Int, now: Instant) {
+        change { $0.handleSendFailure(origin, failure, count: count, now: now) }
+    }
+    func countTruncated(_ count: Int, fromPeer: Bool, member: Int = 0) {
+        change { $0.countTruncated(count, fromPeer: fromPeer, member: member) }
+    }
+    func handleTimeout(now: Instant) { change { $0.handleTimeout(now: now) } }
+    func finishBatch(now: Instant) { change { $0.finishBatch(now: now) } }
+    func drain() { change { $0.drain() } }
+    func has(serial: UInt64) -> Bool { group.has(serial: serial) }
+    func ping(serial: UInt64, now: Instant, _ give: @escaping (PingAnswer) -> Void) -> PingOutcome {
+        let ticket = askers.add(give)
+        return change { $0.ping(serial: serial, ticket: ticket, now: now) }
+    }
+    func takeEvents() -> [TunnelNotice] { group.takeEvents() }
+    func counters(of member: Int = 0) -> TunnelCounters { group.counters(of: member) }
+    func tallies() -> [MemberTally] { group.tallies() }
+    func refusal(of member: Int) -> ServiceRefusal? { group.tallies()[member].refusal }
+    func snapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [AssociationSnapshot], total: Int) {
+        group.snapshots(page)
+    }
+    func flowSnapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [FlowSnapshot], total: Int) {
+        group.flowSnapshots(page)
+    }
+}
+
+/// A client's group.
+typealias ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> = HeldGroup<Engine, ClientSide, Output>
+
+extension HeldGroup where Side == ClientSide {
+    convenience init(
+        _ members: [GroupMember], policy: ReconnectPolicy, path: PathSettings = PathSettings(),
+        sharing: SharingPolicy = .never, connect: ConnectPolicy = .firstDatagram, output: Output, seed: UInt64,
+        makeEngine: @escaping (_ datagramSize: Int) -> Engine?
+    ) {
+        self.init(
+            Tunnel.ClientGroup(
+                members, policy: policy, path: path, sharing: sharing, connect: connect, output: output, seed: seed,
+                makeEngine: makeEngine))
+    }
+
+    var flowCount: Int { change { $0.flowCount } }
 
     func start(now: Instant) { change { $0.start(now: now) } }
     func handleLocal(
@@ -62,61 +96,34 @@ final class ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> {
     func handleSendFailure(_ link: PlaceID?, _ failure: SendFailure, count: Int, now: Instant) {
         change { $0.handleSendFailure(link.map { .own($0) } ?? .shared(nil), failure, count: count, now: now) }
     }
-    func handleSendFailure(_ origin: DatagramOrigin, _ failure: SendFailure, count: Int, now: Instant) {
-        change { $0.handleSendFailure(origin, failure, count: count, now: now) }
-    }
     func handlePathHint(_ size: Int, flow: PlaceID, now: Instant) {
         change { $0.handlePathHint(size, link: flow, now: now) }
     }
-    func countTruncated(_ count: Int, member: Int?) { change { $0.countTruncated(count, member: member) } }
-    func handleTimeout(now: Instant) { change { $0.handleTimeout(now: now) } }
     func close() { change { $0.close() } }
     func update(_ settings: [GroupMember], policy: ReconnectPolicy, now: Instant) {
         change { $0.update(settings, policy: policy, now: now) }
     }
-    func drain() { change { $0.drain() } }
     func close(serial: UInt64, now: Instant) -> Bool { change { $0.close(serial: serial, now: now) } }
     func rekey(serial: UInt64, now: Instant) -> RekeyOutcome { change { $0.rekey(serial: serial, now: now) } }
-    func ping(serial: UInt64, now: Instant, _ give: @escaping (PingAnswer) -> Void) -> PingOutcome {
-        let ticket = askers.add(give)
-        return change { $0.ping(serial: serial, ticket: ticket, now: now) }
-    }
     func setPressure(_ isPressed: Bool) { change { $0.setPressure(isPressed) } }
-    func finishBatch(now: Instant) { change { $0.finishBatch(now: now) } }
-    func takeEvents() -> [TunnelNotice] { group.takeEvents() }
-    func counters(of member: Int = 0) -> TunnelCounters { group.counters(of: member) }
-    func tallies() -> [MemberTally] { group.tallies() }
-    func refusal(of member: Int) -> ServiceRefusal? { group.tallies()[member].refusal }
-    func snapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [AssociationSnapshot], total: Int) {
-        group.snapshots(page)
-    }
-    func flowSnapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [FlowSnapshot], total: Int) {
-        group.flowSnapshots(page)
-    }
 }
 
 /// A server's group.
-final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthentication, Output: DatagramOutput> {
-    private var group: Tunnel.ServerGroup<Engine, Key, Output>
-    private var askers = Askers()
+typealias ServerGroup<Engine: HandshakeEngine, Output: DatagramOutput> = HeldGroup<Engine, ServerSide, Output>
 
-    init(
+extension HeldGroup where Side == ServerSide {
+    convenience init(
         _ members: [GroupMember], path: PathSettings = PathSettings(), sharing: SharingPolicy = .never,
-        cookieExchange: Bool, firstKey: Key, output: Output, seed: UInt64 = 0, now: Instant,
-        makeKey: @escaping () -> Key?, makeEngine: @escaping (_ datagramSize: Int) -> Engine?
+        cookieExchange: Bool, firstKey: some MessageAuthentication, output: Output, seed: UInt64 = 0, now: Instant,
+        makeKey: @escaping () -> (any MessageAuthentication)?, makeEngine: @escaping (_ datagramSize: Int) -> Engine?
     ) {
-        group = Tunnel.ServerGroup(
-            members, path: path, sharing: sharing, cookieExchange: cookieExchange, firstKey: firstKey, output: output,
-            seed: seed, now: now, makeKey: makeKey, makeEngine: makeEngine)
+        self.init(
+            Tunnel.ServerGroup(
+                members, path: path, sharing: sharing, cookieExchange: cookieExchange, firstKey: firstKey,
+                output: output, seed: seed, now: now, makeKey: makeKey, makeEngine: makeEngine))
     }
 
-    private func change<Result>(_ body: (inout Tunnel.ServerGroup<Engine, Key, Output>) -> Result) -> Result {
-        defer { askers.give(group.takePingAnswers()) }
-        return body(&group)
-    }
-
-    var flowCount: Int { group.flowCount }
-    var deadline: Instant? { group.deadline }
+    var flowCount: Int { change { $0.flowCount } }
 
     func handlePeer(
         _ datagram: inout MutableRawSpan, from source: Endpoint, to local: IPAddress, now: Instant
@@ -131,30 +138,10 @@ final class ServerGroup<Engine: HandshakeEngine, Key: MessageAuthentication, Out
     func handleAddresses(_ resolved: [Endpoint], member: Int = 0) {
         change { $0.handleAddresses(resolved, member: member) }
     }
-    func handleSendFailure(_ origin: DatagramOrigin, _ failure: SendFailure, count: Int, now: Instant) {
-        change { $0.handleSendFailure(origin, failure, count: count, now: now) }
-    }
     func handlePathHint(_ size: Int, peer: Endpoint, now: Instant) {
         change { $0.handlePathHint(size, peer: peer, now: now) }
     }
-    func countTruncated(_ count: Int, fromPeer: Bool) { change { $0.countTruncated(count, fromPeer: fromPeer) } }
-    func handleTimeout(now: Instant) { change { $0.handleTimeout(now: now) } }
     func close() { change { $0.close() } }
     func update(_ settings: [GroupMember], now: Instant) { change { $0.update(settings, now: now) } }
-    func drain() { change { $0.drain() } }
-    func has(serial: UInt64) -> Bool { group.has(serial: serial) }
     func close(serial: UInt64) -> Bool { change { $0.close(serial: serial) } }
-    func ping(serial: UInt64, now: Instant, _ give: @escaping (PingAnswer) -> Void) -> PingOutcome {
-        let ticket = askers.add(give)
-        return change { $0.ping(serial: serial, ticket: ticket, now: now) }
-    }
-    func takeEvents() -> [TunnelNotice] { group.takeEvents() }
-    func counters(of member: Int = 0) -> TunnelCounters { group.counters(of: member) }
-    func tallies() -> [MemberTally] { group.tallies() }
-    func snapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [AssociationSnapshot], total: Int) {
-        group.snapshots(page)
-    }
-    func flowSnapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [FlowSnapshot], total: Int) {
-        group.flowSnapshots(page)
-    }
 }

@@ -68,7 +68,7 @@ private final class Client {
 private final class Server {
     let output = FakeOutput()
     private(set) var engines: [FakeEngine] = []
-    private(set) var group: ServerGroup<FakeEngine, FakeKey, FakeOutput>!
+    private(set) var group: ServerGroup<FakeEngine, FakeOutput>!
 
     init(
         target: ForwardTarget = .endpoint(Endpoint(address: .loopbackIPv4, port: 1812)),

@@ -9,7 +9,7 @@ import Wire
 private final class Subject {
     let output = FakeOutput()
     private(set) var engines: [FakeEngine] = []
-    private(set) var group: ServerGroup<FakeEngine, FakeKey, FakeOutput>!
+    private(set) var group: ServerGroup<FakeEngine, FakeOutput>!
     var now = Instant.at(0)
 
     init(

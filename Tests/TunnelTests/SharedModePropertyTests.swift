@@ -65,7 +65,7 @@ private final class World {
     private let clientOutput = FakeOutput()
     private let serverOutput = FakeOutput()
     private var client: ClientGroup<FakeEngine, FakeOutput>!
-    private var server: ServerGroup<FakeEngine, FakeKey, FakeOutput>!
+    private var server: ServerGroup<FakeEngine, FakeOutput>!
 
     init(seed: UInt64, loss: Double) {
         random = SplitMix64(seed: seed)

@@ -337,7 +337,7 @@ private final class Client {
 /// A server's group of two services, the second of which only `edge` may have.
 private final class Server {
     let output = FakeOutput()
-    private(set) var group: ServerGroup<FakeEngine, FakeKey, FakeOutput>!
+    private(set) var group: ServerGroup<FakeEngine, FakeOutput>!
     var now = Instant.at(0)
     private var sequence: UInt64 = 0
 

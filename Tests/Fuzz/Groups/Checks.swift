@@ -5,14 +5,14 @@ import Wire
 @testable import DTLS
 @testable import Tunnel
 
-extension GroupCore {
+extension GroupEnd where Output: ~Copyable {
     /// Links and flows refer to each other, nothing is left to be seen to, and every timer is armed.
-    mutating func check() {
+    mutating func checkTables() {
         let (livingLinks, livingFlows) = (Set(links.living), Set(flows.living))
         for flow in livingFlows {
             let (link, number) = (flows[flow].link, flows[flow].number)
             guard link >= 0 else {
-                precondition(side == .client && number == 0, "a flow without a link has no number")
+                precondition(Side.isClient && number == 0, "a flow without a link has no number")
                 continue
             }
             precondition(livingLinks.contains(link), "a flow's link lives")
@@ -36,34 +36,34 @@ extension GroupCore {
     }
 }
 
-extension ServerGroup where Output: ~Copyable {
+extension GroupEnd where Side == ServerSide, Output: ~Copyable {
     mutating func check(_ limits: TunnelBounds) {
-        core.check()
+        checkTables()
         var (beside, up) = (0, 0)
-        for link in core.links.living {
-            if core.links[link].keys.hasNext { beside += 1 }
-            if core.links[link].establishedAt != nil { up += 1 }
-            precondition(peers.place(of: core.peer(of: link)) == link, "an address leads to its link")
+        for link in links.living {
+            if links[link].keys.hasNext { beside += 1 }
+            if links[link].establishedAt != nil { up += 1 }
+            precondition(side.peers.place(of: peer(of: link)) == link, "an address leads to its link")
         }
-        precondition(beside == successors && up == established, "what is counted is there")
+        precondition(beside == side.successors && up == side.established, "what is counted is there")
         precondition(up <= limits.associations, "max_associations")
-        precondition(core.links.count(in: .handshaking) + successors <= limits.handshakes, "max_handshakes")
-        for member in core.members.indices {
-            precondition(core.flows.count(in: .flows(of: member)) <= limits.flows, "max_flows")
+        precondition(links.count(in: .handshaking) + side.successors <= limits.handshakes, "max_handshakes")
+        for member in members.indices {
+            precondition(flows.count(in: .flows(of: member)) <= limits.flows, "max_flows")
         }
-        for flow in core.flows.living { precondition(core.flows[flow].link >= 0, "a server's flow has a link") }
+        for flow in flows.living { precondition(flows[flow].link >= 0, "a server's flow has a link") }
     }
 }
 
-extension ClientGroup where Output: ~Copyable {
+extension GroupEnd where Side == ClientSide, Output: ~Copyable {
     mutating func check(_ limits: TunnelBounds) {
-        core.check()
-        for link in core.links.living {
-            precondition(link == common || core.links[link].flow != nil, "a link is somebody's")
+        checkTables()
+        for link in links.living {
+            precondition(link == side.common || links[link].flow != nil, "a link is somebody's")
         }
-        precondition(common < 0 || core.links.living.contains(common), "the common link lives")
-        for member in core.members.indices {
-            precondition(core.flows.count(in: .flows(of: member)) <= limits.flows, "max_flows")
+        precondition(side.common < 0 || links.living.contains(side.common), "the common link lives")
+        for member in members.indices {
+            precondition(flows.count(in: .flows(of: member)) <= limits.flows, "max_flows")
         }
     }
 }

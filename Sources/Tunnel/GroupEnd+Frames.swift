@@ -5,37 +5,35 @@ import ContainersPreview
 import DTLS
 import Wire
 
-extension GroupCore {
+extension GroupEnd where Output: ~Copyable {
     /// The flow of this number; where there is none, the peer is told so and the record counts as dropped.
     mutating func flow(
-        ofNumber number: UInt64, at link: Int32, _ output: inout some DatagramOutput & ~Copyable, now: Instant
+        ofNumber number: UInt64, at link: Int32, now: Instant
     ) -> Int32? {
         if let flow = links[link].channel?.value.place(of: number) ?? nil { return flow }
         links[link].keys.drop(.unknownFlow)
-        sendClose(number, .unknownFlow, isAnswer: true, at: link, &output, now: now)
+        sendClose(number, .unknownFlow, isAnswer: true, at: link, now: now)
         return nil
     }
 
     /// Takes a whole datagram of a flow.
     mutating func takeDatagram(
-        _ payload: Range<Int>, of flow: Int32, in record: borrowing RawSpan, at link: Int32,
-        _ output: inout some DatagramOutput & ~Copyable, now: Instant
+        _ payload: Range<Int>, of flow: Int32, in record: borrowing RawSpan, at link: Int32, now: Instant
     ) {
         links[link].keys.countDelivery(record.byteCount)
-        deliver(record.extracting(payload), to: flow, &output, now: now)
+        deliver(record.extracting(payload), to: flow, now: now)
     }
 
     /// Takes a part of a flow's datagram.
     mutating func takeFragment(
-        _ fragment: SharedFrame.Fragment, of flow: Int32, in record: borrowing RawSpan, at link: Int32,
-        _ output: inout some DatagramOutput & ~Copyable, now: Instant
+        _ fragment: SharedFrame.Fragment, of flow: Int32, in record: borrowing RawSpan, at link: Int32, now: Instant
     ) {
         links[link].keys.countDelivery(record.byteCount)
         let number = flows[flow].number
         guard let (datagram, isFirst) = links[link].channel?.value.take(fragment, of: number, in: record, now: now)
         else { return }
         if !isFirst { members[Int(flows[flow].member)].counters.control &+= 1 }
-        if let datagram { deliver(datagram.bytes, to: flow, &output, now: now) }
+        if let datagram { deliver(datagram.bytes, to: flow, now: now) }
         countIncomplete(of: link)
         // Its deadline now includes the fragments'.
         attend(link)
@@ -50,20 +48,19 @@ extension GroupCore {
     /// Tells the peer that a flow is over, or never was. `isAnswer` says that the peer has caused it: such frames are
     /// limited, so that the peer cannot make this end send without bound.
     mutating func sendClose(
-        _ number: UInt64, _ reason: CloseReason, isAnswer: Bool, at link: Int32,
-        _ output: inout some DatagramOutput & ~Copyable, now: Instant
+        _ number: UInt64, _ reason: CloseReason, isAnswer: Bool, at link: Int32, now: Instant
     ) {
         if isAnswer, links[link].channel?.value.mayAnswer(now) != true { return }
-        sendControl(FrameHeader.close(flow: number, reason), at: link, &output)
+        sendControl(FrameHeader.close(flow: number, reason), at: link)
         attendIfNeeded(link)
     }
 
     /// Sends a frame that carries no datagram. If the association is over, nothing is lost with it.
     mutating func sendControl(
-        _ frame: FrameHeader?, at link: Int32, _ output: inout some DatagramOutput & ~Copyable
+        _ frame: FrameHeader?, at link: Int32
     ) {
         guard let frame, links[link].keys.isEstablished else { return }
-        _ = seal(prefix: frame.bytes, payload: RawSpan(), mayFragment: false, at: link, &output)
+        _ = seal(prefix: frame.bytes, payload: RawSpan(), mayFragment: false, at: link)
     }
 
     /// Forgets a flow's number.

@@ -3,9 +3,9 @@
 import ContainersPreview
 import DTLS
 
-extension GroupCore {
+extension GroupEnd where Output: ~Copyable {
     /// What each tunnel has done in all, and what state it is in.
-    func tallies() -> [MemberTally] {
+    public func tallies() -> [MemberTally] {
         var tallies = members.map { MemberTally(counters: $0.counters, refusal: $0.refusal) }
         for link in links.living {
             let member = Int(links[link].member)
@@ -20,8 +20,11 @@ extension GroupCore {
         return tallies
     }
 
-    /// A page of links, and how many there are in all.
-    func snapshots(_ page: SnapshotPage) -> (page: [AssociationSnapshot], total: Int) {
+    /// What this tunnel has carried and dropped in all. What concerns no single tunnel counts for the first.
+    public func counters(of member: Int = 0) -> TunnelCounters { tallies()[member].counters }
+
+    /// A page of associations, those not yet established included, and how many there are in all.
+    public func snapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [AssociationSnapshot], total: Int) {
         var selection = PageSelection(page)
         for link in links.living {
             guard page.member == nil || isOfAll(link) || Int(links[link].member) == page.member else { continue }
@@ -43,7 +46,7 @@ extension GroupCore {
     private func isOfAll(_ link: Int32) -> Bool { links[link].use == .common || links[link].use == .spare }
 
     /// A page of flows, and how many there are in all.
-    func flowSnapshots(_ page: SnapshotPage) -> (page: [FlowSnapshot], total: Int) {
+    public func flowSnapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [FlowSnapshot], total: Int) {
         var selection = PageSelection(page)
         for flow in flows.living {
             guard page.member == nil || Int(flows[flow].member) == page.member else { continue }
@@ -57,7 +60,7 @@ extension GroupCore {
         let isUp = link.map { links[$0].state == .established } ?? false
         let number = flows[flow].number
         let isShared = link.map { links[$0].isCommon } ?? false
-        let isOpening = side == .client && isShared && !flows[flow].isOpen
+        let isOpening = Side.isClient && isShared && !flows[flow].isOpen
         return FlowSnapshot(
             serial: flows[flow].serial, member: Int(flows[flow].member), association: link.map { links[$0].serial },
             isShared: isShared, wireID: number == 0 ? nil : number,

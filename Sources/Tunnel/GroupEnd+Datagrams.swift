@@ -9,39 +9,39 @@ import DTLS
 import Settings
 import Wire
 
-extension GroupCore {
+extension GroupEnd where Output: ~Copyable {
     // MARK: To the peer
 
     /// Sends a datagram to a link's peer, through the link's own socket or the server's listener; `write` is lent the
     /// link's keys.
     mutating func send(
-        maximum: Int, mayFragment: Bool, at link: Int32, _ output: inout some DatagramOutput & ~Copyable,
+        maximum: Int, mayFragment: Bool, at link: Int32,
+        write: (inout MutableRawSpan, inout KeyGenerations<Engine>) -> Int?
+    ) {
+        Self.send(&output, &links, maximum: maximum, mayFragment: mayFragment, at: link, write: write)
+    }
+
+    private static func send(
+        _ output: inout Output, _ links: inout AgedTable<Link<Engine>>, maximum: Int, mayFragment: Bool, at link: Int32,
         write: (inout MutableRawSpan, inout KeyGenerations<Engine>) -> Int?
     ) {
         let id = links.id(link)
-        switch side {
-        case .client:
-            output.send(id, maximum: maximum, mayFragment: mayFragment) { buffer in
-                write(&buffer, &links[link].keys)
-            }
-        case .server:
-            let (peer, source) = (peer(of: link), links[link].localAddress)
+        if Side.isClient {
+            output.send(id, maximum: maximum, mayFragment: mayFragment) { write(&$0, &links[link].keys) }
+        } else if let peer = links[link].peer {
             output.sendShared(
-                id, listener: 0, to: peer, from: source, maximum: maximum, mayFragment: mayFragment
-            ) { buffer in
-                write(&buffer, &links[link].keys)
-            }
+                id, listener: 0, to: peer, from: links[link].localAddress, maximum: maximum, mayFragment: mayFragment
+            ) { write(&$0, &links[link].keys) }
         }
     }
 
     /// Seals a record of data for a link's association and sends it; returns whether it was sent.
     mutating func seal(
-        prefix: borrowing RawSpan, payload: borrowing RawSpan, mayFragment: Bool, at link: Int32,
-        _ output: inout some DatagramOutput & ~Copyable
+        prefix: borrowing RawSpan, payload: borrowing RawSpan, mayFragment: Bool, at link: Int32
     ) -> Bool {
         let maximum = prefix.byteCount + payload.byteCount + (links[link].keys.current?.value.overhead ?? 0)
         var isSealed = false
-        send(maximum: maximum, mayFragment: mayFragment, at: link, &output) { buffer, keys in
+        send(maximum: maximum, mayFragment: mayFragment, at: link) { buffer, keys in
             let length = keys.current?.value.seal(prefix: prefix, payload: payload, into: &buffer) ?? nil
             isSealed = length != nil
             return length
@@ -51,7 +51,7 @@ extension GroupCore {
 
     /// Sends a flow's datagram through its dedicated link, whose association is established.
     mutating func sendDedicated(
-        _ datagram: borrowing RawSpan, of flow: Int32, _ output: inout some DatagramOutput & ~Copyable, now: Instant
+        _ datagram: borrowing RawSpan, of flow: Int32, now: Instant
     ) {
         let (link, member) = (flows[flow].link, Int(flows[flow].member))
         let policy = members[member].settings.oversize
@@ -68,7 +68,7 @@ extension GroupCore {
                 return
             }
         }
-        if seal(prefix: RawSpan(), payload: datagram, mayFragment: fate != .whole, at: link, &output) {
+        if seal(prefix: RawSpan(), payload: datagram, mayFragment: fate != .whole, at: link) {
             countSent(datagram.byteCount, flow: flow)
         }
         attendIfNeeded(link)
@@ -76,8 +76,7 @@ extension GroupCore {
 
     /// Sends a flow's datagram through its link's channel, asking for `service` unless that is nil.
     mutating func sendShared(
-        _ datagram: borrowing RawSpan, of flow: Int32, opening service: [UInt8]?,
-        _ output: inout some DatagramOutput & ~Copyable, now: Instant
+        _ datagram: borrowing RawSpan, of flow: Int32, opening service: [UInt8]?, now: Instant
     ) {
         let (link, number, member) = (flows[flow].link, flows[flow].number, Int(flows[flow].member))
         guard let header = FrameHeader.datagram(flow: number, opening: service) else {
@@ -86,7 +85,7 @@ extension GroupCore {
         let headerSize = header.bytes.byteCount
         let limit = min(links[link].keys.current?.value.maximumDatagram ?? 0, RecordHeader.maximumPlaintextLength)
         if headerSize + datagram.byteCount <= limit {
-            guard seal(prefix: header.bytes, payload: datagram, mayFragment: false, at: link, &output) else {
+            guard seal(prefix: header.bytes, payload: datagram, mayFragment: false, at: link) else {
                 flows[flow].counters.dropped &+= 1
                 return attendIfNeeded(link)
             }
@@ -101,7 +100,7 @@ extension GroupCore {
                 }
                 return
             }
-            guard sendFragments(of: datagram, of: flow, opening: service, limit: limit, &output) else {
+            guard sendFragments(of: datagram, of: flow, opening: service, limit: limit) else {
                 flows[flow].counters.dropped &+= 1
                 return attendIfNeeded(link)
             }
@@ -113,8 +112,7 @@ extension GroupCore {
     /// Sends a datagram in fragments; returns whether all of them were sent. The first that is not is counted as
     /// dropped, and nothing follows it.
     private mutating func sendFragments(
-        of datagram: borrowing RawSpan, of flow: Int32, opening service: [UInt8]?, limit: Int,
-        _ output: inout some DatagramOutput & ~Copyable
+        of datagram: borrowing RawSpan, of flow: Int32, opening service: [UInt8]?, limit: Int
     ) -> Bool {
         let (link, flowNumber) = (flows[flow].link, flows[flow].number)
         let number = links[link].channel?.value.numberDatagram() ?? 0
@@ -132,7 +130,7 @@ extension GroupCore {
                 return false
             }
             let part = datagram.extracting(offset..<offset + count)
-            guard seal(prefix: front.bytes, payload: part, mayFragment: false, at: link, &output) else { return false }
+            guard seal(prefix: front.bytes, payload: part, mayFragment: false, at: link) else { return false }
             offset += count
         } while offset < datagram.byteCount
         return true
@@ -148,9 +146,51 @@ extension GroupCore {
 
     // MARK: From the peer
 
+    /// Takes a datagram for a link; returns whether one of its records was authentic.
+    @discardableResult
+    mutating func receive(_ datagram: inout MutableRawSpan, at link: Int32, now: Instant) -> Bool {
+        if links[link].keys.hasOutdated(now) { endKeys(.previous, of: link) }
+        var cursor = RecordCursor()
+        let isAuthentic = pull(&datagram, &cursor, at: link, now: now)
+        attendIfNeeded(link)
+        return isAuthentic
+    }
+
+    /// Takes the records that came before the association was accepted.
+    mutating func accept(_ link: Int32, now: Instant) {
+        for var record in links[link].keys.current?.value.accept() ?? [] {
+            record.withMutableBytes { datagram in
+                var cursor = RecordCursor.counted
+                _ = pull(&datagram, &cursor, at: link, now: now)
+            }
+        }
+    }
+
+    /// Takes the records of a datagram one by one; returns whether one of them was authentic.
+    private mutating func pull(
+        _ datagram: inout MutableRawSpan, _ cursor: inout RecordCursor, at link: Int32, now: Instant
+    ) -> Bool {
+        var isAuthentic = false
+        while true {
+            switch links[link].keys.next(&datagram, &cursor, now: now) {
+            case .end: return isAuthentic
+            case .handled: continue
+            case .control: isAuthentic = true
+            case .data(let range):
+                isAuthentic = true
+                let record = datagram.bytes.extracting(range)
+                if links[link].channel == nil {
+                    takeDedicated(record, at: link, now: now)
+                } else {
+                    Side.takeFrame(record, at: link, of: &self, now: now)
+                }
+            }
+        }
+    }
+
     /// Hands a datagram from the peer to the flow's local program.
     mutating func deliver(
-        _ datagram: borrowing RawSpan, to flow: Int32, _ output: inout some DatagramOutput & ~Copyable, now: Instant
+        _ datagram: borrowing RawSpan, to flow: Int32, now: Instant
     ) {
         let (id, member, byteCount) = (flows.id(flow), Int(flows[flow].member), datagram.byteCount)
         members[member].counters.datagramsIn &+= 1
@@ -170,7 +210,7 @@ extension GroupCore {
 
     /// Takes the data of a dedicated link's record.
     mutating func takeDedicated(
-        _ record: borrowing RawSpan, at link: Int32, _ output: inout some DatagramOutput & ~Copyable, now: Instant
+        _ record: borrowing RawSpan, at link: Int32, now: Instant
     ) {
         guard let flow = links[link].flow else {
             // Data on a link that has no flow yet.
@@ -178,11 +218,6 @@ extension GroupCore {
             return
         }
         links[link].keys.countDelivery(record.byteCount)
-        deliver(record, to: flow, &output, now: now)
-    }
-
-    /// Ends replaced keys whose time is over.
-    mutating func endOutdatedKeys(of link: Int32, now: Instant) {
-        if links[link].keys.hasOutdated(now) { endKeys(.previous, of: link) }
+        deliver(record, to: flow, now: now)
     }
 }

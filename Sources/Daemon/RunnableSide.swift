@@ -1,0 +1,124 @@
+// What the two ends of a group do differently for the worker that runs them.
+
+import Configuration
+import DTLS
+import LinuxIO
+import OpenSSL
+import Tunnel
+import Wire
+
+/// A side of a group whose sockets are the system's.
+protocol RunnableSide: GroupSide {
+    typealias Group = GroupEnd<OpenSSLHandshake, Self, GroupSockets>
+
+    /// Takes a datagram that came to one of the group's sockets.
+    static func take(
+        _ datagram: inout MutableRawSpan, at socket: GroupSocket, from source: Endpoint, to destination: IPAddress,
+        into group: inout Group, now: Instant)
+    /// Counts datagrams that came cut short to one of the group's sockets.
+    static func countTruncated(_ count: Int, at socket: GroupSocket, in group: inout Group)
+    /// Notes whether more datagrams wait at a socket than were read in one go.
+    static func setPressure(_ isPressed: Bool, at socket: GroupSocket, in group: inout Group)
+    /// Takes the report of ICMP about the path of a datagram that one of the group's sockets sent.
+    static func take(
+        _ error: UDPSocket.PathError, packetSize: Int, at socket: GroupSocket, into group: inout Group, now: Instant)
+    /// Takes the answer to a resolution.
+    static func take(_ addresses: [Endpoint], ofMember member: Int, into group: inout Group, now: Instant)
+    /// Takes settings that have changed.
+    static func update(_ group: inout Group, by plan: GroupPlan, now: Instant)
+    /// Says goodbye to every peer.
+    static func close(_ group: inout Group)
+    /// Ends an association; false if there is none with this serial.
+    static func close(serial: UInt64, in group: inout Group, now: Instant) -> Bool
+    /// Begins a handshake for new keys; nil at a server's end, which cannot.
+    static func beginRekeying(serial: UInt64, in group: inout Group, now: Instant) -> RekeyOutcome?
+}
+
+extension ClientSide: RunnableSide {
+    static func take(
+        _ datagram: inout MutableRawSpan, at socket: GroupSocket, from source: Endpoint, to destination: IPAddress,
+        into group: inout Group, now: Instant
+    ) {
+        switch socket {
+        case .listener(let member):
+            group.handleLocal(datagram.bytes, member: member, from: source, to: destination, now: now)
+        case .own(let link): group.handleRemote(&datagram, link: link, now: now)
+        }
+    }
+
+    static func countTruncated(_ count: Int, at socket: GroupSocket, in group: inout Group) {
+        switch socket {
+        case .listener(let member): group.countTruncated(count, fromPeer: false, member: member)
+        case .own: group.countTruncated(count, fromPeer: true)
+        }
+    }
+
+    static func setPressure(_ isPressed: Bool, at socket: GroupSocket, in group: inout Group) {
+        if case .listener = socket { group.setPressure(isPressed) }
+    }
+
+    static func take(
+        _ error: UDPSocket.PathError, packetSize: Int, at socket: GroupSocket, into group: inout Group, now: Instant
+    ) {
+        if case .own(let link) = socket { group.handlePathHint(packetSize, link: link, now: now) }
+    }
+
+    static func take(_ addresses: [Endpoint], ofMember member: Int, into group: inout Group, now: Instant) {
+        group.handleAddresses(addresses, now: now)
+    }
+
+    static func update(_ group: inout Group, by plan: GroupPlan, now: Instant) {
+        group.update(plan.members, policy: plan.first.settings.reconnect, now: now)
+    }
+
+    static func close(_ group: inout Group) { group.close() }
+
+    static func close(serial: UInt64, in group: inout Group, now: Instant) -> Bool {
+        group.close(serial: serial, now: now)
+    }
+
+    static func beginRekeying(serial: UInt64, in group: inout Group, now: Instant) -> RekeyOutcome? {
+        group.rekey(serial: serial, now: now)
+    }
+}
+
+extension ServerSide: RunnableSide {
+    static func take(
+        _ datagram: inout MutableRawSpan, at socket: GroupSocket, from source: Endpoint, to destination: IPAddress,
+        into group: inout Group, now: Instant
+    ) {
+        switch socket {
+        case .listener: group.handlePeer(&datagram, from: source, to: destination, now: now)
+        case .own(let flow): group.handleTarget(datagram.bytes, flow: flow, now: now)
+        }
+    }
+
+    static func countTruncated(_ count: Int, at socket: GroupSocket, in group: inout Group) {
+        switch socket {
+        case .listener: group.countTruncated(count, fromPeer: true)
+        case .own: group.countTruncated(count, fromPeer: false)
+        }
+    }
+
+    static func setPressure(_ isPressed: Bool, at socket: GroupSocket, in group: inout Group) {}
+
+    static func take(
+        _ error: UDPSocket.PathError, packetSize: Int, at socket: GroupSocket, into group: inout Group, now: Instant
+    ) {
+        if case .listener = socket { group.handlePathHint(packetSize, peer: error.destination, now: now) }
+    }
+
+    static func take(_ addresses: [Endpoint], ofMember member: Int, into group: inout Group, now: Instant) {
+        group.handleAddresses(addresses, member: member)
+    }
+
+    static func update(_ group: inout Group, by plan: GroupPlan, now: Instant) { group.update(plan.members, now: now) }
+
+    static func close(_ group: inout Group) { group.close() }
+
+    static func close(serial: UInt64, in group: inout Group, now: Instant) -> Bool { group.close(serial: serial) }
+
+    static func beginRekeying(serial: UInt64, in group: inout Group, now: Instant) -> RekeyOutcome? {
+        group.has(serial: serial) ? nil : .notFound
+    }
+}
