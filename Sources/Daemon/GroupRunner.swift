@@ -83,12 +83,18 @@ final class GroupRunner<Side: RunnableSide>: Runner {
         self.log = log
     }
 
-    var deadline: Instant? { group.deadline }
+    var deadline: Instant? {
+        @specialized(where Side == ClientSide)
+        @specialized(where Side == ServerSide)
+        get { group.deadline }
+    }
 
     // MARK: Datagrams
 
     func socket(_ socket: GroupSocket) -> UDPSocket? { group.output.socket(socket) }
 
+    @specialized(where Side == ClientSide)
+    @specialized(where Side == ServerSide)
     func handle(_ batch: ReceiveBatch, from socket: GroupSocket, now: Instant) {
         Self.push(batch, from: socket, into: &group, now: now)
     }
@@ -112,6 +118,8 @@ final class GroupRunner<Side: RunnableSide>: Runner {
         }
     }
 
+    @specialized(where Side == ClientSide)
+    @specialized(where Side == ServerSide)
     func setPressure(_ isPressed: Bool, at socket: GroupSocket) { Side.setPressure(isPressed, at: socket, in: &group) }
 
     func handle(_ error: UDPSocket.PathError, at socket: GroupSocket, now: Instant) {
@@ -132,8 +140,12 @@ final class GroupRunner<Side: RunnableSide>: Runner {
         Side.take(addresses, ofMember: member, into: &group, now: now)
     }
 
+    @specialized(where Side == ClientSide)
+    @specialized(where Side == ServerSide)
     func handleTimeout(now: Instant) { group.handleTimeout(now: now) }
 
+    @specialized(where Side == ClientSide)
+    @specialized(where Side == ServerSide)
     func finishBatch(now: Instant) {
         group.finishBatch(now: now)
         for owner in group.output.takeStrays() {
@@ -141,6 +153,8 @@ final class GroupRunner<Side: RunnableSide>: Runner {
         }
     }
 
+    @specialized(where Side == ClientSide)
+    @specialized(where Side == ServerSide)
     func tell() {
         let notices = group.takeEvents()
         if !notices.isEmpty { log.tell(notices) }
