@@ -1,6 +1,8 @@
 // The stateless cookie exchange (RFC 6347 §4.2.1). A client has to repeat what was sent to its address before anything
 // is remembered about it. The cookie is an HMAC over the address, the port and the hello's version, random and
-// session_id; the secret behind it rotates, and the one before it stays valid for as long again.
+// session_id; the key behind it is another one in each period of time, and the one before it stays valid for a
+// period longer. Workers with the same keys take each other's cookies: a listener that is added can change which of
+// them a client's datagrams come to.
 
 public import Wire
 
@@ -19,25 +21,29 @@ public struct CookieExchange {
 
     /// Bytes that the reply buffer must have.
     public static var replySize: Int { HelloVerifyRequest.size(cookieLength: AuthenticationTag.size) }
-    /// How long a secret makes new cookies; it accepts them for as long again.
-    public static var secretLifetime: Duration { .seconds(60) }
+    /// How long a key makes new cookies; it accepts them for as long again.
+    public static var keyLifetime: Duration { .seconds(60) }
 
     private let isRequired: Bool
-    private let makeKey: () -> (any MessageAuthentication)?
+    private let makeKey: (_ period: Int64) -> (any MessageAuthentication)?
     private var current: any MessageAuthentication
     private var previous: (any MessageAuthentication)?
-    private var rotatedAt: Instant
+    private var period: Int64
 
-    /// Begins with `firstKey` and goes on with keys from `makeKey`; if that gives none, a key serves longer. Where
-    /// `isRequired` is false, every complete first hello may proceed at once.
+    /// The number of the period that `now` is in.
+    public static func period(at now: Instant) -> Int64 { now.nanoseconds / keyLifetime.nanoseconds }
+
+    /// Begins with `firstKey`, which is that of the period of `now`, and goes on with the keys that `makeKey` gives for
+    /// later periods; if it gives none, a key serves longer. Where `isRequired` is false, every complete first hello may
+    /// proceed at once.
     public init(
         isRequired: Bool, firstKey: any MessageAuthentication, now: Instant,
-        makeKey: @escaping () -> (any MessageAuthentication)?
+        makeKey: @escaping (_ period: Int64) -> (any MessageAuthentication)?
     ) {
         self.isRequired = isRequired
         self.makeKey = makeKey
         current = firstKey
-        rotatedAt = now
+        period = Self.period(at: now)
     }
 
     /// Decides about a datagram that begins with a ClientHello.
@@ -78,11 +84,11 @@ public struct CookieExchange {
     }
 
     private mutating func rotate(_ now: Instant) {
-        let age = now - rotatedAt
-        guard age >= CookieExchange.secretLifetime, let fresh = makeKey() else { return }
-        previous = age < CookieExchange.secretLifetime * 2 ? current : nil
+        let period = Self.period(at: now)
+        guard period != self.period, let fresh = makeKey(period) else { return }
+        previous = period == self.period + 1 ? current : makeKey(period - 1)
         current = fresh
-        rotatedAt = now
+        self.period = period
     }
 
     private func tag(

@@ -19,6 +19,11 @@ protocol Runner: AnyObject {
     /// When ``handleTimeout(now:)`` has to be called next.
     var deadline: Instant? { get }
 
+    /// Begins to read and to dial. To be called once every worker has opened its sockets: until then the kernel does
+    /// not yet give each of them its share of the peers and senders, and a handshake could change workers.
+    func begin(now: Instant) throws(SystemError)
+    /// Takes another worker's word that the group's peer has no shared mode.
+    func learnDedicated()
     /// One of its sockets, if it is still there.
     func socket(_ socket: GroupSocket) -> UDPSocket?
     /// Takes the datagrams of a batch that was read from one of its sockets.
@@ -74,9 +79,15 @@ final class GroupRunner<Side: RunnableSide>: Runner {
     /// Those who wait for a ping, by ticket.
     var askers: [UInt64: (serial: UInt64, give: @Sendable (ActOutcome) -> Void)] = [:]
     private var nextTicket: UInt64 = 0
+    /// Tells the other workers that the peer has no shared mode.
+    private let foundDedicated: () -> Void
 
     /// Takes a group that was made from `plan` and begins its handshakes with `source`'s context.
-    init(_ plan: GroupPlan, _ group: consuming Side.Group, source: HandshakeSource, log: GroupLog) {
+    init(
+        _ plan: GroupPlan, _ group: consuming Side.Group, source: HandshakeSource, log: GroupLog,
+        foundDedicated: @escaping () -> Void = {}
+    ) {
+        self.foundDedicated = foundDedicated
         self.plan = plan
         self.group = group
         self.source = source
@@ -88,6 +99,13 @@ final class GroupRunner<Side: RunnableSide>: Runner {
         @specialized(where Side == ServerSide)
         get { group.deadline }
     }
+
+    func begin(now: Instant) throws(SystemError) {
+        try group.output.beginListening()
+        Side.begin(&group, now: now)
+    }
+
+    func learnDedicated() { Side.learnDedicated(&group) }
 
     // MARK: Datagrams
 
@@ -157,7 +175,12 @@ final class GroupRunner<Side: RunnableSide>: Runner {
     @specialized(where Side == ServerSide)
     func tell() {
         let notices = group.takeEvents()
-        if !notices.isEmpty { log.tell(notices) }
+        if !notices.isEmpty {
+            log.tell(notices)
+            if notices.contains(where: { if case .dedicatedMode = $0.event { true } else { false } }) {
+                foundDedicated()
+            }
+        }
         for (ticket, answer) in group.takePingAnswers() { giveAnswer(answer, to: ticket) }
     }
 

@@ -34,15 +34,20 @@ struct GroupSockets: DatagramOutput, ~Copyable {
     init(
         number: UInt16, listeners: [UDPSocket], poller: Poller, batch: SendBatch,
         fragmentation: UDPSocket.Fragmentation, startResolving: @escaping (_ member: Int) -> Void
-    ) throws(SystemError) {
+    ) {
         self.number = number
         self.poller = poller
         self.batch = batch
         self.fragmentation = fragmentation
         self.startResolving = startResolving
-        for (listener, socket) in listeners.enumerated() {
-            try poller.add(socket.descriptor, token: PollToken.socket(.listener(listener), group: number).rawValue)
-            self.listeners.append(SocketPlace(socket: socket, generation: 0, isOpen: true))
+        for socket in listeners { self.listeners.append(SocketPlace(socket: socket, generation: 0, isOpen: true)) }
+    }
+
+    /// Has the listeners read from now on.
+    func beginListening() throws(SystemError) {
+        for listener in 0..<listeners.count {
+            let token = PollToken.socket(.listener(listener), group: number)
+            try poller.add(listeners[listener].socket.descriptor, token: token.rawValue)
         }
     }
 

@@ -11,6 +11,10 @@ import Wire
 protocol RunnableSide: GroupSide {
     typealias Group = GroupEnd<OpenSSLHandshake, Self, GroupSockets>
 
+    /// Begins what is to begin before the first datagram.
+    static func begin(_ group: inout Group, now: Instant)
+    /// Takes another worker's word that the peer has no shared mode.
+    static func learnDedicated(_ group: inout Group)
     /// Takes a datagram that came to one of the group's sockets.
     static func take(
         _ datagram: inout MutableRawSpan, at socket: GroupSocket, from source: Endpoint, to destination: IPAddress,
@@ -35,6 +39,10 @@ protocol RunnableSide: GroupSide {
 }
 
 extension ClientSide: RunnableSide {
+    static func begin(_ group: inout Group, now: Instant) { group.start(now: now) }
+
+    static func learnDedicated(_ group: inout Group) { group.learnDedicated() }
+
     static func take(
         _ datagram: inout MutableRawSpan, at socket: GroupSocket, from source: Endpoint, to destination: IPAddress,
         into group: inout Group, now: Instant
@@ -83,6 +91,10 @@ extension ClientSide: RunnableSide {
 }
 
 extension ServerSide: RunnableSide {
+    static func begin(_ group: inout Group, now: Instant) {}
+
+    static func learnDedicated(_ group: inout Group) {}
+
     static func take(
         _ datagram: inout MutableRawSpan, at socket: GroupSocket, from source: Endpoint, to destination: IPAddress,
         into group: inout Group, now: Instant

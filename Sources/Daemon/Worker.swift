@@ -15,6 +15,7 @@ import Configuration
 import DTLS
 import LinuxIO
 import OpenSSL
+import Settings
 import Tunnel
 import Wire
 
@@ -28,7 +29,11 @@ enum WorkerMessage: Sendable {
     case act(AssociationAct, group: Int, serial: UInt64, @Sendable (ActOutcome) -> Void)
     /// Settings of a group have changed that can change while it runs.
     case update(GroupPlan, group: Int)
-    /// A group has been added to the configuration, or replaces one.
+    /// Every worker has opened the sockets of the groups that have not begun yet.
+    case begin
+    /// A worker has found out that the group's peer has no shared mode.
+    case foundDedicated(group: Int)
+    /// A group has been added to the configuration, or replaces one. It does not begin yet.
     case add(GroupPlan, group: Int, @Sendable (WorkerFailure?) -> Void)
     /// A group is to say goodbye to its peers and end.
     case remove(group: Int, @Sendable () -> Void)
@@ -50,6 +55,7 @@ final class Worker {
         let runner: any Runner
         var armed: Instant?
         var isTouched = false
+        var hasBegun = false
     }
 
     /// A socket that could not be read and is left alone for a while.
@@ -64,7 +70,9 @@ final class Worker {
     private let poller: Poller
     private let batch = SendBatch()
     private let received = ReceiveBatch()
-    private let isAlone: Bool
+    /// The mailboxes of all workers.
+    private let workers: [Mailbox<WorkerMessage>]
+    private let secret: CookieSecret
     private let resolver: Resolver
     private let log: DaemonLog
     /// By their numbers; nil for those that have ended.
@@ -77,12 +85,13 @@ final class Worker {
 
     /// Opens all sockets.
     init(
-        number: Int, plans: [GroupPlan], isAlone: Bool, mailbox: Mailbox<WorkerMessage>, resolver: Resolver,
+        number: Int, plans: [GroupPlan], workers: [Mailbox<WorkerMessage>], secret: CookieSecret, resolver: Resolver,
         log: DaemonLog
     ) throws(WorkerFailure) {
         self.number = number
-        self.mailbox = mailbox
-        self.isAlone = isAlone
+        self.workers = workers
+        self.secret = secret
+        mailbox = workers[number]
         self.resolver = resolver
         self.log = log
         do {
@@ -98,7 +107,6 @@ final class Worker {
     func run() throws(SystemError) {
         defer { for group in groups.indices { end(group) } }
         var isRunning = true
-        finishTurn()
         while isRunning {
             hasMessages = false
             try poller.wait(nanoseconds: timeout) { rawToken in
@@ -107,7 +115,7 @@ final class Worker {
                 case .socket(let socket, let group): read(socket, of: Int(group))
                 }
             }
-            if hasMessages, !handleMessages() { isRunning = false }
+            if hasMessages, try !handleMessages() { isRunning = false }
             doWhatIsDue(MonotonicClock.instant)
             finishTurn()
         }
@@ -243,17 +251,27 @@ final class Worker {
                     mailbox.post(.addresses(group: group, member: member, (try? result.get()) ?? []))
                 }
             }
-            let runner = try makeRunner(plan, sockets, logs, now: MonotonicClock.instant)
+            let runner = try makeRunner(plan, number, sockets, logs, now: MonotonicClock.instant)
             while groups.count <= number { groups.append(nil) }
             groups[number] = Entry(runner: runner)
-            touch(number)
         } catch {
             throw WorkerFailure(description: "tunnel '\(plan.name)': \(error)")
         }
     }
 
+    /// Lets the groups begin that have not.
+    private func begin(now: Instant) throws(SystemError) {
+        for group in groups.indices where entry(group)?.hasBegun == false {
+            groups[group]?.hasBegun = true
+            try touch(group)?.begin(now: now)
+        }
+    }
+
+    /// Of all workers, the one that finds out what the peer of a group is.
+    private func findsOut(_ group: Int) -> Bool { group % workers.count == number }
+
     private func makeRunner(
-        _ plan: GroupPlan, _ sockets: consuming GroupSockets, _ logs: GroupLog, now: Instant
+        _ plan: GroupPlan, _ number: Int, _ sockets: consuming GroupSockets, _ logs: GroupLog, now: Instant
     ) throws(OpenSSLError) -> any Runner {
         let source = HandshakeSource(plan.context)
         let settings = plan.first
@@ -261,21 +279,27 @@ final class Worker {
         switch plan.role {
         case .client:
             let name = PeerName(settings.serverName)
-            var group = ClientGroup<OpenSSLHandshake, GroupSockets>(
+            let group = ClientGroup<OpenSSLHandshake, GroupSockets>(
                 plan.members, policy: settings.settings.reconnect, path: settings.path,
-                sharing: settings.settings.sharing, connect: settings.settings.connect, output: sockets, seed: seed
+                sharing: settings.settings.sharing,
+                connect: findsOut(number) ? settings.settings.connect : .firstDatagram,
+                output: sockets, seed: seed
             ) { datagramSize in
                 logs.whole.engine { () throws(OpenSSLError) in
                     try OpenSSLHandshake(client: source.context, verifying: name, datagramSize: datagramSize)
                 }
             }
-            group.start(now: now)
-            return GroupRunner<ClientSide>(plan, group, source: source, log: logs)
+            let others = workers.indices.filter { $0 != self.number }.map { workers[$0] }
+            return GroupRunner<ClientSide>(plan, group, source: source, log: logs) {
+                for other in others { other.post(.foundDedicated(group: number)) }
+            }
         case .server:
             let verified = settings.settings.cookieExchange
             let group = ServerGroup<OpenSSLHandshake, GroupSockets>(
                 plan.members, path: settings.path, sharing: settings.settings.sharing, cookieExchange: verified,
-                firstKey: try CookieKey(), output: sockets, seed: seed, now: now, makeKey: { try? CookieKey() }
+                firstKey: try CookieKey(secret, period: CookieExchange.period(at: now)), output: sockets, seed: seed,
+                now: now,
+                makeKey: { [secret] in try? CookieKey(secret, period: $0) }
             ) { datagramSize in
                 logs.whole.engine { () throws(OpenSSLError) in
                     try OpenSSLHandshake(server: source.context, cookieVerified: verified, datagramSize: datagramSize)
@@ -298,7 +322,7 @@ final class Worker {
     // MARK: The control plane
 
     /// Returns false when it is time to stop.
-    private func handleMessages() -> Bool {
+    private func handleMessages() throws(SystemError) -> Bool {
         let now = MonotonicClock.instant
         for message in mailbox.takeAll() {
             switch message {
@@ -314,6 +338,8 @@ final class Worker {
                 } else {
                     give(.notFound)
                 }
+            case .begin: try begin(now: now)
+            case .foundDedicated(let group): entry(group)?.runner.learnDedicated()
             case .add(let plan, let group, let give):
                 do throws(WorkerFailure) {
                     try add(plan, as: group)
@@ -355,7 +381,7 @@ final class Worker {
     ) throws(SystemError) -> GroupSockets {
         let isServer = plan.role == .server
         var options = UDPSocket.Options()
-        options.reusePort = !isAlone
+        options.reusePort = workers.count > 1
         options.pathErrors = isServer
         var listeners: [UDPSocket] = []
         for tunnel in plan.listeners {
@@ -368,7 +394,7 @@ final class Worker {
             try listener.setFragmentation(isServer ? .probe : .allowed)
             listeners.append(listener)
         }
-        return try GroupSockets(
+        return GroupSockets(
             number: number, listeners: listeners, poller: poller, batch: batch,
             fragmentation: isServer ? .allowed : .probe, startResolving: startResolving)
     }

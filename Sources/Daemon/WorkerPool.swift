@@ -2,6 +2,7 @@
 
 import LinuxIO
 import Logging
+import OpenSSL
 import Synchronization
 
 /// The running workers.
@@ -41,7 +42,9 @@ final class WorkerPool {
     ) throws(WorkerFailure) {
         let resolver = Resolver()
         var mailboxes: [Mailbox<WorkerMessage>] = []
+        let secret: CookieSecret
         do {
+            secret = try CookieSecret()
             for _ in 0..<count { mailboxes.append(try Mailbox()) }
             workers = try Workers(mailboxes)
         } catch {
@@ -49,9 +52,9 @@ final class WorkerPool {
         }
         for number in 0..<count {
             do throws(WorkerFailure) {
-                try startWorker(number, log: log, run: run, failed: failed) { mailbox throws(WorkerFailure) in
+                try startWorker(number, log: log, run: run, failed: failed) { [workers] () throws(WorkerFailure) in
                     try Worker(
-                        number: number, plans: plans, isAlone: count == 1, mailbox: mailbox, resolver: resolver,
+                        number: number, plans: plans, workers: workers.mailboxes, secret: secret, resolver: resolver,
                         log: log)
                 }
             } catch {
@@ -59,6 +62,7 @@ final class WorkerPool {
                 throw error
             }
         }
+        workers.begin()
     }
 
     /// Has every worker say goodbye to its peers, and waits until all have ended.
@@ -70,7 +74,7 @@ final class WorkerPool {
 
     private func startWorker(
         _ number: Int, log: DaemonLog, run: @escaping Run, failed: @escaping @Sendable (WorkerFailure) -> Void,
-        make: @escaping @Sendable (Mailbox<WorkerMessage>) throws(WorkerFailure) -> Worker
+        make: @escaping @Sendable () throws(WorkerFailure) -> Worker
     ) throws(WorkerFailure) {
         let mailbox = workers.mailboxes[number]
         do {
@@ -78,7 +82,7 @@ final class WorkerPool {
             let thread = try NativeThread.start(name: "worker-\(number)") {
                 let worker: Worker
                 do throws(WorkerFailure) {
-                    worker = try make(mailbox)
+                    worker = try make()
                 } catch {
                     start.result.withLock { $0 = .failure(error) }
                     start.done.signal()
@@ -118,7 +122,7 @@ extension Mailbox<WorkerMessage> {
                 case .act(_, group: _, serial: _, let give): give(.refused(failure.description))
                 case .add(_, group: _, let give): give(failure)
                 case .remove(group: _, let give): give()
-                case .addresses, .update, .drain: break
+                case .addresses, .update, .drain, .begin, .foundDedicated: break
                 }
             }
         }

@@ -35,9 +35,14 @@ struct Workers: Sendable {
     /// called from one thread only, like ``remove(_:)``.
     func add(_ plan: GroupPlan, as group: Int) throws(WorkerFailure) {
         let failures = gather { mailbox, done in mailbox.post(.add(plan, group: group) { done($0) }) }
-        guard let failure = failures.compactMap({ $0 }).first else { return }
+        guard let failure = failures.compactMap({ $0 }).first else { return begin() }
         remove(group)
         throw failure
+    }
+
+    /// Lets every worker begin with the groups whose sockets all of them have opened.
+    func begin() {
+        for mailbox in mailboxes { mailbox.post(.begin) }
     }
 
     /// Has every worker end a group, and waits for that.

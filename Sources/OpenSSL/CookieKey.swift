@@ -2,15 +2,33 @@
 
 internal import COpenSSL
 public import DTLS
+import Wire
 
-/// A random key for HMAC-SHA256. Not to be shared between threads.
+/// What the keys of all cookies of a daemon are derived from, so that its workers take each other's.
+public struct CookieSecret: Sendable {
+    fileprivate let whole: SecretBytes
+
+    /// Makes a secret of 32 random bytes that nobody else ever sees.
+    public init() throws(OpenSSLError) { whole = try SecretBytes.random(count: 32) }
+}
+
+/// A key for HMAC-SHA256. Not to be shared between threads.
 @safe
 public final class CookieKey: MessageAuthentication {
     private let context: OpaquePointer
 
-    /// Makes a key of 32 random bytes that nobody else ever sees.
-    public convenience init() throws(OpenSSLError) {
-        try self.init(key: SecretBytes.random(count: 32))
+    /// Makes the key that belongs to a period of time (``CookieExchange/period(at:)``) under a secret: the HMAC of the
+    /// period's number.
+    public convenience init(_ secret: CookieSecret, period: Int64) throws(OpenSSLError) {
+        let message = (0..<8).map { UInt8(truncatingIfNeeded: period >> (8 * (7 - $0))) }
+        let derived = try CookieKey(key: secret.whole).tag(message.bytes)
+        let key = unsafe SecretBytes(capacity: AuthenticationTag.size) { (target) in
+            for place in unsafe target.indices {
+                unsafe target[place] = UInt8(truncatingIfNeeded: derived.words[place / 8] >> (8 * (7 - place % 8)))
+            }
+            return target.count
+        }
+        try self.init(key: key)
     }
 
     /// Takes a key.

@@ -50,7 +50,7 @@ public struct ClientSide {
     var unresolved: [PlaceID] = []
     var waitingBytes = 0
     var mode = Mode.unknown
-    /// The common link; with a peer that has no shared mode, the spare one. -1 for none.
+    /// The common link; -1 for none.
     var common: Int32 = -1
     var backlog = FairQueue()
     /// Whether datagrams come faster than they can be sent.
@@ -220,12 +220,7 @@ extension GroupEnd where Side == ClientSide, Output: ~Copyable {
         let flow = addFlow(of: member, in: .flows(of: member), now: now)
         flows[flow].sender = key.sender
         side.senders.insert(key, at: flow)
-        if side.mode == .dedicated, side.common >= 0 {
-            bind(flow, to: side.common)
-            side.common = -1
-        } else if !isDedicated {
-            flows[flow].link = side.common
-        }
+        if !isDedicated { flows[flow].link = side.common }
         return flow
     }
 

@@ -46,7 +46,7 @@ extension GroupEnd where Side == ServerSide, Output: ~Copyable {
     public init(
         _ members: [GroupMember], path: PathSettings = PathSettings(), sharing: SharingPolicy = .never,
         cookieExchange: Bool, firstKey: some MessageAuthentication, output: consuming Output, seed: UInt64 = 0,
-        now: Instant, makeKey: @escaping () -> (any MessageAuthentication)?,
+        now: Instant, makeKey: @escaping (_ period: Int64) -> (any MessageAuthentication)?,
         makeEngine: @escaping (_ datagramSize: Int) -> Engine?
     ) {
         let cookies = CookieExchange(isRequired: cookieExchange, firstKey: firstKey, now: now, makeKey: makeKey)

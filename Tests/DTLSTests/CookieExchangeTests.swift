@@ -17,13 +17,11 @@ import Wire
         var keysLeft = Int.max
 
         init(isRequired: Bool = true) {
-            var next: UInt64 = 100
             weak var me: Subject?
-            exchange = CookieExchange(isRequired: isRequired, firstKey: FakeKey(99), now: .at(0)) {
+            exchange = CookieExchange(isRequired: isRequired, firstKey: FakeKey(100), now: .at(0)) { period in
                 guard let me, me.keysLeft > 0 else { return nil }
                 me.keysLeft -= 1
-                next += 1
-                return FakeKey(next)
+                return FakeKey(100 + UInt64(period))
             }
             me = self
         }
@@ -126,7 +124,16 @@ import Wire
         #expect(subject.handle(second, at: 120) == .drop(.cookie))
     }
 
-    @Test func `a secret that nobody asked for two lifetimes long accepts nothing any more`() {
+    @Test func `whoever has the same keys takes the cookie, however long it has not been asked`() {
+        let (subject, other) = (Subject(), Subject())
+        let second = FakePeer.hello(sequence: 1, cookie: subject.cookie(at: 601))
+        #expect(other.handle(second, at: 602).isProceed)
+        let late = Subject()
+        #expect(late.handle(second, at: 661).isProceed)
+        #expect(late.handle(second, at: 720) == .drop(.cookie))
+    }
+
+    @Test func `a key that nobody asked for two lifetimes long accepts nothing any more`() {
         let subject = Subject()
         let second = FakePeer.hello(sequence: 1, cookie: subject.cookie(at: 1))
         #expect(subject.handle(second, at: 120) == .drop(.cookie))
@@ -138,7 +145,7 @@ import Wire
         subject.keysLeft = 0
         let second = FakePeer.hello(sequence: 1, cookie: subject.cookie(at: 10))
         #expect(subject.handle(second, at: 1000).isProceed)
-        subject.keysLeft = 1
+        subject.keysLeft = 2
         #expect(subject.handle(second, at: 1001) == .drop(.cookie))
         #expect(subject.keysLeft == 0)
     }

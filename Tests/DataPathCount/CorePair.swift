@@ -39,10 +39,12 @@ struct CorePair: ~Copyable {
     init(sharing: SharingPolicy, senders: Int, byteCount: Int) throws {
         let keys = try CountingKeys(isShared: sharing != .never)
         let (clientContext, serverContext) = (keys.client, keys.server)
-        let firstKey = try CookieKey()
+        let begin = Instant(nanoseconds: 3_600_000_000_000)
+        let secret = try CookieSecret()
+        let firstKey = try CookieKey(secret, period: CookieExchange.period(at: begin))
         clientOutput = ArenaOutput()
         serverOutput = ArenaOutput()
-        now = Instant(nanoseconds: 3_600_000_000_000)
+        now = begin
         (batches, returned, damaged) = (0, 0, 0)
         self.senders = senders
         payload = (0..<byteCount).map { UInt8(truncatingIfNeeded: $0) }
@@ -54,7 +56,8 @@ struct CorePair: ~Copyable {
         }
         server = Server(
             [GroupMember(service: "count", target: .endpoint(Self.target))], sharing: sharing, cookieExchange: true,
-            firstKey: firstKey, output: serverOutput, now: now, makeKey: { try? CookieKey() }
+            firstKey: firstKey, output: serverOutput, now: now,
+            makeKey: { try? CookieKey(secret, period: $0) }
         ) { datagramSize in
             try? OpenSSLHandshake(server: serverContext, cookieVerified: true, datagramSize: datagramSize)
         }

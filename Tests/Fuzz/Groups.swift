@@ -133,7 +133,7 @@ private struct ServerBench: ~Copyable {
         let members = Choice(&script, members: count, &bench.bounds, isNamed: isNamed).members
         group = ServerGroup(
             members, path: path(&script), sharing: sharing, cookieExchange: choice & 0x20 == 0, firstKey: FakeKey(1),
-            output: bench.output, now: bench.now, makeKey: { FakeKey(2) }, makeEngine: { engines.make($0) })
+            output: bench.output, now: bench.now, makeKey: { FakeKey(UInt64($0)) }, makeEngine: { engines.make($0) })
     }
 
     mutating func step(_ script: inout Script) {

@@ -169,7 +169,9 @@ import Wire
         ]
         let tags = [key.tag(message.bytes), key.tag([UInt8]().bytes), key.tag(message.bytes)]
         #expect(tags.map { $0 == AuthenticationTag(words: expected) } == [true, false, true])
-        let random = try [CookieKey(), CookieKey()].map { $0.tag(message.bytes) }
-        #expect(random[0] != random[1])
+        let secrets = try [CookieSecret(), CookieSecret()]
+        let keys = try [(0, 1), (0, 2), (1, 1), (0, 1)].map { try CookieKey(secrets[$0.0], period: $0.1) }
+        let derived = keys.map { $0.tag(message.bytes) }
+        #expect(derived[0] == derived[3] && derived[0] != derived[1] && derived[0] != derived[2])
     }
 }

@@ -294,15 +294,17 @@ final class ServerNode {
         _ options: Options, _ host: SimulatedHost, _ target: Endpoint, _ context: HandshakeContext, _ box: EngineBox,
         now: Instant
     ) throws -> SimulatedServer {
-        SimulatedServer(
+        let secret = try CookieSecret()
+        return SimulatedServer(
             [
                 GroupMember(
                     target: .endpoint(target), limits: options.limits, access: options.access,
                     oversize: options.path.oversize)
             ],
-            path: options.path.settings, cookieExchange: options.cookieExchange, firstKey: try CookieKey(),
+            path: options.path.settings, cookieExchange: options.cookieExchange,
+            firstKey: try CookieKey(secret, period: CookieExchange.period(at: now)),
             output: host, now: now,
-            makeKey: { try? CookieKey() },
+            makeKey: { try? CookieKey(secret, period: $0) },
             makeEngine: { datagramSize in
                 box.keep(
                     try? OpenSSLHandshake(

@@ -92,6 +92,7 @@ extension HeldGroup where Side == ClientSide {
         group.handleRemote(&datagram, link: flow, now: now)
         change { _ in }
     }
+    func learnDedicated() { change { $0.learnDedicated() } }
     func handleAddresses(_ resolved: [Endpoint], now: Instant) { change { $0.handleAddresses(resolved, now: now) } }
     func handleSendFailure(_ link: PlaceID?, _ failure: SendFailure, count: Int, now: Instant) {
         change { $0.handleSendFailure(link.map { .own($0) } ?? .shared(nil), failure, count: count, now: now) }
@@ -115,7 +116,8 @@ extension HeldGroup where Side == ServerSide {
     convenience init(
         _ members: [GroupMember], path: PathSettings = PathSettings(), sharing: SharingPolicy = .never,
         cookieExchange: Bool, firstKey: some MessageAuthentication, output: Output, seed: UInt64 = 0, now: Instant,
-        makeKey: @escaping () -> (any MessageAuthentication)?, makeEngine: @escaping (_ datagramSize: Int) -> Engine?
+        makeKey: @escaping (_ period: Int64) -> (any MessageAuthentication)?,
+        makeEngine: @escaping (_ datagramSize: Int) -> Engine?
     ) {
         self.init(
             Tunnel.ServerGroup(

@@ -19,7 +19,7 @@ private final class Subject {
     ) {
         group = ServerGroup(
             [GroupMember(target: target, limits: limits, access: access)], cookieExchange: cookieExchange,
-            firstKey: FakeKey(1), output: output, now: .at(0), makeKey: { FakeKey(2) }
+            firstKey: FakeKey(1), output: output, now: .at(0), makeKey: { FakeKey(UInt64($0) + 1) }
         ) { [unowned self] size in
             guard engines.count < mayMake else { return nil }
             // Each engine its own key, so that no record of one association passes for one of another.

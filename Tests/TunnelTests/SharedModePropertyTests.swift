@@ -89,7 +89,7 @@ private final class World {
                     service: "s\(member)", target: .endpoint(Self.target(member)), limits: others)
             },
             path: path, sharing: .auto, cookieExchange: false, firstKey: FakeKey(1), output: serverOutput, seed: seed,
-            now: now, makeKey: { FakeKey(2) }
+            now: now, makeKey: { FakeKey(UInt64($0) + 1) }
         ) { Self.engine($0) }
         shakeHands()
     }

@@ -223,17 +223,20 @@ private final class Client {
         #expect(client.group.refusal(of: 0) == nil)
     }
 
-    @Test func `with a peer without shared mode the first sender gets the association, the next its own`() {
+    @Test func `a peer without shared mode is free again at once, and each sender gets an association of its own`() {
         let client = Client(peers: [false])
         client.finish()
         #expect(client.events() == ["established", "plain mode"])
-        _ = client.output.takeSent()
+        // A close_notify.
+        #expect(client.output.takeSent().last == FakePeer.sealed([1, 0], as: .alert, sequence: 1))
+        #expect(client.group.snapshots().total == 0 && client.output.open.isEmpty)
         client.local([7])
-        #expect(client.output.takeSent() == [FakePeer.sealed([7], sequence: 1)])
-        client.local([8], 2, member: 1)
-        #expect(client.engines.count == 2)
         client.finish()
-        #expect(client.output.takeSent().last == FakePeer.sealed([8], sequence: 1, key: 2))
+        #expect(client.output.takeSent().last == FakePeer.sealed([7], sequence: 1, key: 2))
+        client.local([8], 2, member: 1)
+        #expect(client.engines.count == 3)
+        client.finish()
+        #expect(client.output.takeSent().last == FakePeer.sealed([8], sequence: 1, key: 3))
         let flows = client.group.flowSnapshots().page
         #expect(flows.count == 2 && flows.allSatisfy { !$0.isShared && $0.state == .open })
     }
@@ -251,15 +254,29 @@ private final class Client {
         #expect((0...1).reduce(0) { $0 + client.group.counters(of: $1).datagramsOut } == 3)
     }
 
+    @Test func `what another worker has found out of the peer saves the question, unless it has been asked`() {
+        let client = Client(connect: .firstDatagram, peers: [false])
+        client.group.learnDedicated()
+        client.local([1])
+        client.local([2], 2)
+        #expect(client.engines.count == 2, "each has its own at once")
+        let asking = Client(peers: [true])
+        asking.group.learnDedicated()
+        asking.local([1])
+        asking.finish()
+        #expect(asking.engines.count == 1 && asking.group.flowSnapshots().page.allSatisfy { $0.isShared })
+    }
+
     @Test func `a peer that gains shared mode is followed with the next handshake`() {
-        let client = Client(peers: [false, true])
+        let client = Client(peers: [false, false, true])
         client.finish()
         client.local([1])
+        client.finish()
         client.local([2], 2)
         client.finish()
         client.local([3], 3)
-        let frames = client.frames(key: 2)
-        #expect(frames.count == 2 && client.engines.count == 2)
+        let frames = client.frames(key: 3)
+        #expect(frames.count == 2 && client.engines.count == 3)
         let flows = client.group.flowSnapshots().page
         #expect(flows.count == 3 && flows.count { $0.isShared } == 2)
         #expect(client.group.snapshots().page.count { $0.isShared } == 1)
@@ -358,7 +375,7 @@ private final class Server {
                     serverName: "b.example"),
             ],
             sharing: sharing, cookieExchange: false, firstKey: FakeKey(1), output: output, now: now,
-            makeKey: { FakeKey(2) }
+            makeKey: { FakeKey(UInt64($0) + 1) }
         ) { size in
             let engine = FakeEngine(datagramSize: size)
             engine.flightTimer = .stopped
