@@ -22,8 +22,10 @@ protocol Runner: AnyObject {
     /// Begins to read and to dial. To be called once every worker has opened its sockets: until then the kernel does
     /// not yet give each of them its share of the peers and senders, and a handshake could change workers.
     func begin(now: Instant) throws(SystemError)
-    /// Takes another worker's word that the group's peer has no shared mode.
-    func learnDedicated()
+    /// Finds out for another worker what the group's peer is.
+    func findOut(for worker: Int, now: Instant)
+    /// Takes another worker's answer.
+    func learn(_ mode: PeerMode, _ parcel: SpareParcel?, now: Instant)
     /// One of its sockets, if it is still there.
     func socket(_ socket: GroupSocket) -> UDPSocket?
     /// Takes the datagrams of a batch that was read from one of its sockets.
@@ -70,6 +72,14 @@ final class HandshakeSource {
     init(_ context: HandshakeContext) { self.context = context }
 }
 
+/// How the workers that run a group tell each other what its peer is.
+struct Post {
+    /// Asks the worker that finds out.
+    var question: () -> Void
+    /// Answers a worker that has asked.
+    var answer: (_ worker: Int, PeerMode, SpareParcel?) -> Void
+}
+
 /// Runs one group on its worker's thread.
 final class GroupRunner<Side: RunnableSide>: Runner {
     private(set) var plan: GroupPlan
@@ -79,15 +89,16 @@ final class GroupRunner<Side: RunnableSide>: Runner {
     /// Those who wait for a ping, by ticket.
     var askers: [UInt64: (serial: UInt64, give: @Sendable (ActOutcome) -> Void)] = [:]
     private var nextTicket: UInt64 = 0
-    /// Tells the other workers that the peer has no shared mode.
-    private let foundDedicated: () -> Void
+    private let post: Post
+    /// The workers that wait for what this one finds out.
+    private var waiting: [Int] = []
 
     /// Takes a group that was made from `plan` and begins its handshakes with `source`'s context.
     init(
         _ plan: GroupPlan, _ group: consuming Side.Group, source: HandshakeSource, log: GroupLog,
-        foundDedicated: @escaping () -> Void = {}
+        post: Post
     ) {
-        self.foundDedicated = foundDedicated
+        self.post = post
         self.plan = plan
         self.group = group
         self.source = source
@@ -105,7 +116,14 @@ final class GroupRunner<Side: RunnableSide>: Runner {
         Side.begin(&group, now: now)
     }
 
-    func learnDedicated() { Side.learnDedicated(&group) }
+    func findOut(for worker: Int, now: Instant) {
+        waiting.append(worker)
+        Side.findOut(&group, now: now)
+    }
+
+    func learn(_ mode: PeerMode, _ parcel: SpareParcel?, now: Instant) {
+        Side.learn(mode, parcel, in: &group, now: now)
+    }
 
     // MARK: Datagrams
 
@@ -175,11 +193,12 @@ final class GroupRunner<Side: RunnableSide>: Runner {
     @specialized(where Side == ServerSide)
     func tell() {
         let notices = group.takeEvents()
-        if !notices.isEmpty {
-            log.tell(notices)
-            if notices.contains(where: { if case .dedicatedMode = $0.event { true } else { false } }) {
-                foundDedicated()
-            }
+        if !notices.isEmpty { log.tell(notices) }
+        let (peerMode, isWanted) = Side.finding(&group)
+        if isWanted { post.question() }
+        if let peerMode, !waiting.isEmpty {
+            for worker in waiting { post.answer(worker, peerMode, Side.takeSpare(&group)) }
+            waiting = []
         }
         for (ticket, answer) in group.takePingAnswers() { giveAnswer(answer, to: ticket) }
     }

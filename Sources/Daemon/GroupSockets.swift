@@ -81,6 +81,31 @@ struct GroupSockets: DatagramOutput, ~Copyable {
             && ownSockets[index].generation == owner.generation
     }
 
+    /// Lets go of an own socket without closing it.
+    mutating func release(_ owner: PlaceID) -> UDPSocket? {
+        guard has(owner) else { return nil }
+        let socket = ownSockets[Int(owner.index)].socket
+        try? poller.remove(socket.descriptor)
+        ownSockets[Int(owner.index)] = vacant
+        return socket
+    }
+
+    /// Takes a socket that another worker has let go; false if it cannot be polled.
+    mutating func adopt(_ socket: UDPSocket, by owner: PlaceID) -> Bool {
+        do {
+            try place(socket, of: owner)
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    private mutating func place(_ socket: UDPSocket, of owner: PlaceID) throws(SystemError) {
+        try poller.add(socket.descriptor, token: PollToken.socket(.own(owner), group: number).rawValue)
+        while ownSockets.count <= Int(owner.index) { ownSockets.append(vacant) }
+        ownSockets[Int(owner.index)] = SocketPlace(socket: socket, generation: owner.generation, isOpen: true)
+    }
+
     // MARK: DatagramOutput
 
     mutating func open(_ owner: PlaceID, to remote: Endpoint) -> Bool {
@@ -92,9 +117,7 @@ struct GroupSockets: DatagramOutput, ~Copyable {
             options.pathErrors = fragmentation != .allowed
             let socket = try UDPSocket.connected(to: remote, options: options)
             try socket.setFragmentation(fragmentation)
-            try poller.add(socket.descriptor, token: PollToken.socket(.own(owner), group: number).rawValue)
-            while ownSockets.count <= Int(owner.index) { ownSockets.append(vacant) }
-            ownSockets[Int(owner.index)] = SocketPlace(socket: socket, generation: owner.generation, isOpen: true)
+            try place(socket, of: owner)
             return true
         } catch {
             return false

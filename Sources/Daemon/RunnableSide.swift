@@ -7,14 +7,33 @@ import OpenSSL
 import Tunnel
 import Wire
 
+/// An association with its socket, on its way from one worker to another: nobody else has them meanwhile.
+final class SpareParcel: @unchecked Sendable {
+    let socket: UDPSocket
+    private var association: SpareAssociation<OpenSSLHandshake>?
+
+    init(_ association: consuming SpareAssociation<OpenSSLHandshake>, _ socket: UDPSocket) {
+        self.association = consume association
+        self.socket = socket
+    }
+
+    func takeAssociation() -> SpareAssociation<OpenSSLHandshake>? { association.take() }
+}
+
 /// A side of a group whose sockets are the system's.
 protocol RunnableSide: GroupSide {
     typealias Group = GroupEnd<OpenSSLHandshake, Self, GroupSockets>
 
     /// Begins what is to begin before the first datagram.
     static func begin(_ group: inout Group, now: Instant)
-    /// Takes another worker's word that the peer has no shared mode.
-    static func learnDedicated(_ group: inout Group)
+    /// What the peer is, once that is known; and whether another worker is to be asked for it.
+    static func finding(_ group: inout Group) -> (peerMode: PeerMode?, isWanted: Bool)
+    /// Finds out what the peer is, for another worker.
+    static func findOut(_ group: inout Group, now: Instant)
+    /// Gives away an association that was made to find out, if no flow has it.
+    static func takeSpare(_ group: inout Group) -> SpareParcel?
+    /// Takes another worker's answer.
+    static func learn(_ mode: PeerMode, _ parcel: SpareParcel?, in group: inout Group, now: Instant)
     /// Takes a datagram that came to one of the group's sockets.
     static func take(
         _ datagram: inout MutableRawSpan, at socket: GroupSocket, from source: Endpoint, to destination: IPAddress,
@@ -41,7 +60,25 @@ protocol RunnableSide: GroupSide {
 extension ClientSide: RunnableSide {
     static func begin(_ group: inout Group, now: Instant) { group.start(now: now) }
 
-    static func learnDedicated(_ group: inout Group) { group.learnDedicated() }
+    static func finding(_ group: inout Group) -> (peerMode: PeerMode?, isWanted: Bool) {
+        (group.peerMode, group.takeQuestion())
+    }
+
+    static func findOut(_ group: inout Group, now: Instant) { group.findOut(now: now) }
+
+    static func takeSpare(_ group: inout Group) -> SpareParcel? {
+        guard let owner = group.spare, let socket = group.output.release(owner), let spare = group.takeSpare() else {
+            return nil
+        }
+        return SpareParcel(spare, socket)
+    }
+
+    static func learn(_ mode: PeerMode, _ parcel: SpareParcel?, in group: inout Group, now: Instant) {
+        let spare = parcel?.takeAssociation()
+        let socket = parcel?.socket
+        group.learn(
+            mode, spare, attach: { output, owner in socket.map { output.adopt($0, by: owner) } ?? false }, now: now)
+    }
 
     static func take(
         _ datagram: inout MutableRawSpan, at socket: GroupSocket, from source: Endpoint, to destination: IPAddress,
@@ -93,7 +130,13 @@ extension ClientSide: RunnableSide {
 extension ServerSide: RunnableSide {
     static func begin(_ group: inout Group, now: Instant) {}
 
-    static func learnDedicated(_ group: inout Group) {}
+    static func finding(_ group: inout Group) -> (peerMode: PeerMode?, isWanted: Bool) { (nil, false) }
+
+    static func findOut(_ group: inout Group, now: Instant) {}
+
+    static func takeSpare(_ group: inout Group) -> SpareParcel? { nil }
+
+    static func learn(_ mode: PeerMode, _ parcel: SpareParcel?, in group: inout Group, now: Instant) {}
 
     static func take(
         _ datagram: inout MutableRawSpan, at socket: GroupSocket, from source: Endpoint, to destination: IPAddress,

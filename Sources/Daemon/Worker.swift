@@ -31,8 +31,10 @@ enum WorkerMessage: Sendable {
     case update(GroupPlan, group: Int)
     /// Every worker has opened the sockets of the groups that have not begun yet.
     case begin
-    /// A worker has found out that the group's peer has no shared mode.
-    case foundDedicated(group: Int)
+    /// A worker needs to know what the peer of a group is.
+    case findOut(group: Int, for: Int)
+    /// What another worker has found out, perhaps with the association that it was found out with.
+    case found(group: Int, PeerMode, SpareParcel?)
     /// A group has been added to the configuration, or replaces one. It does not begin yet.
     case add(GroupPlan, group: Int, @Sendable (WorkerFailure?) -> Void)
     /// A group is to say goodbye to its peers and end.
@@ -267,8 +269,14 @@ final class Worker {
         }
     }
 
-    /// Of all workers, the one that finds out what the peer of a group is.
-    private func findsOut(_ group: Int) -> Bool { group % workers.count == number }
+    /// The worker that finds out what the peer of a group is.
+    private func finder(_ group: Int) -> Int { group % workers.count }
+
+    private func post(_ group: Int) -> Post {
+        Post(
+            question: { [number, finder = workers[finder(group)]] in finder.post(.findOut(group: group, for: number)) },
+            answer: { [workers] worker, mode, parcel in workers[worker].post(.found(group: group, mode, parcel)) })
+    }
 
     private func makeRunner(
         _ plan: GroupPlan, _ number: Int, _ sockets: consuming GroupSockets, _ logs: GroupLog, now: Instant
@@ -281,18 +289,15 @@ final class Worker {
             let name = PeerName(settings.serverName)
             let group = ClientGroup<OpenSSLHandshake, GroupSockets>(
                 plan.members, policy: settings.settings.reconnect, path: settings.path,
-                sharing: settings.settings.sharing,
-                connect: findsOut(number) ? settings.settings.connect : .firstDatagram,
+                sharing: settings.settings.sharing, connect: settings.settings.connect,
+                findsOut: finder(number) == self.number,
                 output: sockets, seed: seed
             ) { datagramSize in
                 logs.whole.engine { () throws(OpenSSLError) in
                     try OpenSSLHandshake(client: source.context, verifying: name, datagramSize: datagramSize)
                 }
             }
-            let others = workers.indices.filter { $0 != self.number }.map { workers[$0] }
-            return GroupRunner<ClientSide>(plan, group, source: source, log: logs) {
-                for other in others { other.post(.foundDedicated(group: number)) }
-            }
+            return GroupRunner<ClientSide>(plan, group, source: source, log: logs, post: post(number))
         case .server:
             let verified = settings.settings.cookieExchange
             let group = ServerGroup<OpenSSLHandshake, GroupSockets>(
@@ -305,7 +310,7 @@ final class Worker {
                     try OpenSSLHandshake(server: source.context, cookieVerified: verified, datagramSize: datagramSize)
                 }
             }
-            return GroupRunner<ServerSide>(plan, group, source: source, log: logs)
+            return GroupRunner<ServerSide>(plan, group, source: source, log: logs, post: post(number))
         }
     }
 
@@ -339,7 +344,8 @@ final class Worker {
                     give(.notFound)
                 }
             case .begin: try begin(now: now)
-            case .foundDedicated(let group): entry(group)?.runner.learnDedicated()
+            case .findOut(let group, let worker): touch(group)?.findOut(for: worker, now: now)
+            case .found(let group, let mode, let parcel): touch(group)?.learn(mode, parcel, now: now)
             case .add(let plan, let group, let give):
                 do throws(WorkerFailure) {
                     try add(plan, as: group)

@@ -122,7 +122,7 @@ extension Mailbox<WorkerMessage> {
                 case .act(_, group: _, serial: _, let give): give(.refused(failure.description))
                 case .add(_, group: _, let give): give(failure)
                 case .remove(group: _, let give): give()
-                case .addresses, .update, .drain, .begin, .foundDedicated: break
+                case .addresses, .update, .drain, .begin, .findOut, .found: break
                 }
             }
         }

@@ -2,12 +2,8 @@
 //
 // A group with sharing has a common link, from its start or its first datagram on:
 //   1. if the peer has shared mode, it carries every flow (ClientGroup+Sharing.swift);
-//   2. if not, it becomes the dedicated link of a flow that waits, or ends at once so that a peer that serves one
-//      client at a time is free; each later flow gets a dedicated link. A peer that gains or loses shared mode is
-//      followed with the next handshake, because each one asks for it.
-//
-// Every worker has a group for the same peer, but only one begins by itself, to find out what the peer is; the others
-// are told (`learnDedicated`), and have no association until a flow of theirs needs one.
+//   2. if not, it is for the first flow that comes, and each later one gets a dedicated link. A peer that gains or
+//      loses shared mode is followed with the next handshake, because each one asks for it.
 
 import ContainersPreview
 import DTLS
@@ -22,6 +18,8 @@ extension GroupEnd where Side == ClientSide, Output: ~Copyable {
         let own = flows[flow].link
         if own >= 0, links[own].flow == flow {
             if links[own].state == .idle { connect(own, now: now) }
+        } else if sharing != .never, side.mode == .unknown, side.asks, side.common < 0 {
+            if side.question == .none { side.question = .wanted }
         } else if sharing != .never, side.mode != .dedicated {
             wakeCommon(now: now)
             flows[flow].link = side.common
@@ -165,9 +163,15 @@ extension GroupEnd where Side == ClientSide, Output: ~Copyable {
         var others: [Int32] = []
         if link == side.common {
             tell(.dedicatedMode(peer: peer(of: link)), link: link)
-            others = leaveCommon()
-            guard !others.isEmpty else { return remove(link: link) }
-            bind(others.removeFirst(), to: link)
+            side.mode = .dedicated
+            links[link].use = .spare
+            let waiting = flows.living.filter { flows[$0].link == link }
+            for flow in waiting { flows[flow].link = -1 }
+            others = waiting.filter { !flows[$0].waiting.isEmpty }
+            if !others.isEmpty {
+                bind(others.removeFirst(), to: link)
+                side.common = -1
+            }
         }
         if let flow = links[link].flow {
             // The handshake may have taken most of a short idle timeout.
@@ -176,21 +180,6 @@ extension GroupEnd where Side == ClientSide, Output: ~Copyable {
         }
         accept(link, now: now)
         for flow in others { wakeLink(of: flow, now: now) }
-    }
-
-    /// Takes every flow from the common link, because the peer has no shared mode; returns those whose datagrams wait.
-    private mutating func leaveCommon() -> [Int32] {
-        side.mode = .dedicated
-        let members = flows.living.filter { flows[$0].link == side.common }
-        for flow in members { flows[flow].link = -1 }
-        side.common = -1
-        return members.filter { !flows[$0].waiting.isEmpty }
-    }
-
-    /// Takes another worker's word that the peer has no shared mode. An attempt of this group's own finds out for
-    /// itself.
-    public mutating func learnDedicated() {
-        if side.mode == .unknown, side.common < 0 { side.mode = .dedicated }
     }
 
     /// Puts new keys in the place of the current ones. The peer does the same, and sends no close_notify for the old
@@ -235,6 +224,7 @@ extension GroupEnd where Side == ClientSide, Output: ~Copyable {
         unshare(link)
         links[link].keys.endAll(counting: &members[Int(links[link].member)].counters)
         links[link].establishedAt = nil
+        if links[link].use == .spare { links[link].use = .common }
         let wait = followUp(link, end, hasLasted: hasLasted, hasReceived: hasReceived, now: now)
         switch end {
         case .closed:

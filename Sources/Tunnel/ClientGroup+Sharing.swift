@@ -28,7 +28,7 @@ extension GroupEnd where Side == ClientSide, Output: ~Copyable {
         }
         if link != side.common {
             let flow = links[link].flow
-            // The common link that is not established is no longer needed.
+            // The common link that is not established, or is a spare one, is no longer needed.
             if side.common >= 0 {
                 for flow in flows.living where flows[flow].link == side.common { flows[flow].link = -1 }
                 remove(link: side.common)

@@ -37,6 +37,13 @@ public struct ClientSide {
         case dedicated
     }
 
+    /// Whether the worker that finds out what the peer is has been asked.
+    enum Question {
+        case none
+        case wanted
+        case asked
+    }
+
     /// Which side it is.
     public static var isClient: Bool { true }
     /// Whether datagrams wait for their turn.
@@ -50,7 +57,10 @@ public struct ClientSide {
     var unresolved: [PlaceID] = []
     var waitingBytes = 0
     var mode = Mode.unknown
-    /// The common link; -1 for none.
+    /// Whether another worker finds out what the peer is.
+    let asks: Bool
+    var question = Question.none
+    /// The common link; with a peer that has no shared mode, the spare one. -1 for none.
     var common: Int32 = -1
     var backlog = FairQueue()
     /// Whether datagrams come faster than they can be sent.
@@ -60,14 +70,16 @@ public struct ClientSide {
 
 extension GroupEnd where Side == ClientSide, Output: ~Copyable {
     /// Makes a group without flows. `makeEngine` gives a fresh engine for each attempt, or nil if it cannot; the
-    /// datagrams of its flights have at most `datagramSize` bytes.
+    /// datagrams of its flights have at most `datagramSize` bytes. Without `findsOut`, another worker is asked what the
+    /// peer is (``takeQuestion()``).
     public init(
         _ members: [GroupMember], policy: ReconnectPolicy, path: PathSettings = PathSettings(),
-        sharing: SharingPolicy = .never, connect: ConnectPolicy = .firstDatagram, output: consuming Output,
-        seed: UInt64, makeEngine: @escaping (_ datagramSize: Int) -> Engine?
+        sharing: SharingPolicy = .never, connect: ConnectPolicy = .firstDatagram, findsOut: Bool = true,
+        output: consuming Output, seed: UInt64, makeEngine: @escaping (_ datagramSize: Int) -> Engine?
     ) {
         let side = ClientSide(
-            policy: policy, connectPolicy: connect, addresses: ForwardAddresses(members[0].target))
+            policy: policy, connectPolicy: findsOut ? connect : .firstDatagram,
+            addresses: ForwardAddresses(members[0].target), asks: !findsOut)
         self.init(
             members, side: side, path: path, sharing: sharing, output: output, seed: seed, makeEngine: makeEngine)
     }
@@ -220,7 +232,12 @@ extension GroupEnd where Side == ClientSide, Output: ~Copyable {
         let flow = addFlow(of: member, in: .flows(of: member), now: now)
         flows[flow].sender = key.sender
         side.senders.insert(key, at: flow)
-        if !isDedicated { flows[flow].link = side.common }
+        if side.mode == .dedicated, side.common >= 0 {
+            bind(flow, to: side.common)
+            side.common = -1
+        } else if !isDedicated {
+            flows[flow].link = side.common
+        }
         return flow
     }
 

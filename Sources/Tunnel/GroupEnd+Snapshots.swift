@@ -12,6 +12,7 @@ extension GroupEnd where Output: ~Copyable {
             links[link].keys.add(to: &tallies[member].counters)
             switch links[link].use {
             case .common: for other in tallies.indices { tallies[other].add(links[link], isShared: true) }
+            case .spare: for other in tallies.indices { tallies[other].add(links[link], isShared: false) }
             case .dedicated: tallies[member].add(links[link], isShared: false)
             }
         }
@@ -26,7 +27,7 @@ extension GroupEnd where Output: ~Copyable {
     public func snapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [AssociationSnapshot], total: Int) {
         var selection = PageSelection(page)
         for link in links.living {
-            guard page.member == nil || links[link].isCommon || Int(links[link].member) == page.member else { continue }
+            guard page.member == nil || isOfAll(link) || Int(links[link].member) == page.member else { continue }
             selection.add(serial: links[link].serial, place: link)
         }
         return (selection.places.map { snapshot($0) }, selection.total)
@@ -34,14 +35,15 @@ extension GroupEnd where Output: ~Copyable {
 
     private func snapshot(_ link: Int32) -> AssociationSnapshot {
         var snapshot = AssociationSnapshot(links[link])
-        snapshot.member = links[link].isCommon ? nil : Int(links[link].member)
+        snapshot.member = isOfAll(link) ? nil : Int(links[link].member)
         snapshot.isShared = links[link].isCommon
         snapshot.sender = links[link].flow.flatMap { flows[$0].sender }
         snapshot.flowCount =
-            links[link].isCommon
-            ? links[link].channel.read { $0.value.flowCount } ?? 0 : links[link].flow == nil ? 0 : 1
+            isOfAll(link) ? links[link].channel.read { $0.value.flowCount } ?? 0 : links[link].flow == nil ? 0 : 1
         return snapshot
     }
+
+    private func isOfAll(_ link: Int32) -> Bool { links[link].use == .common || links[link].use == .spare }
 
     /// A page of flows, and how many there are in all.
     public func flowSnapshots(_ page: SnapshotPage = SnapshotPage()) -> (page: [FlowSnapshot], total: Int) {

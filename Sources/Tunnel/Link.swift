@@ -9,6 +9,8 @@ import Wire
 enum LinkUse: Equatable {
     /// For the flows of all tunnels of the group, or to find out whether the peer has shared mode.
     case common
+    /// For the first flow that comes: the peer has no shared mode.
+    case spare
     /// For one flow; -1 while there is none yet.
     case dedicated(flow: Int32)
 }

@@ -40,7 +40,8 @@ import Wire
         group.pings.answer(group.links.id(links[0]), .roundTrip(.milliseconds(7)))
         if !isThere { group.links.remove(links[0]) }
         let runner = GroupRunner<ClientSide>(
-            plan, group, source: HandshakeSource(plan.context), log: GroupLog(plan, group: 0, worker: 0, log))
+            plan, group, source: HandshakeSource(plan.context), log: GroupLog(plan, group: 0, worker: 0, log),
+            post: Post(question: {}, answer: { _, _, _ in }))
         let told = Mutex("")
         let give: @Sendable (ActOutcome) -> Void = { outcome in
             told.withLock { told in

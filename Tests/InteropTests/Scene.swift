@@ -115,7 +115,7 @@ final class ClientScene: Sendable {
 
     /// `peer` is the port of the server on 127.0.0.1.
     init(
-        _ manner: Manner = .ecdsa, to peer: UInt16, trust: String = "", sharing: String = "never",
+        _ manner: Manner = .ecdsa, to peer: UInt16, trust: String = "", sharing: String? = nil,
         _ settings: String = ""
     ) async throws {
         let keys = try await TestKeys.shared()

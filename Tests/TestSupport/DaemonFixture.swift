@@ -2,6 +2,9 @@
 
 import Foundation
 
+/// The line of a tunnel's config that sets `sharing`; nothing where the default is wanted.
+public func sharingLine(_ sharing: String?) -> String { sharing.map { "sharing = \"\($0)\"\n" } ?? "" }
+
 /// `culvert run`, ready, and ended when the object is let go.
 public final class DaemonFixture: Sendable {
     /// The daemon's process.
@@ -12,10 +15,9 @@ public final class DaemonFixture: Sendable {
     public let control: ControlSocket
 
     /// Writes a config of a `[daemon]` section, with whatever `settings` adds to it, and `config`; starts the daemon and
-    /// waits until it says that it is ready. Most tests are about associations, of which each flow has its own only without
-    /// `sharing`: it is what each tunnel gets.
+    /// waits until it says that it is ready. Unless `sharing` says otherwise, each tunnel has the default.
     public init(
-        _ config: String, settings: String = "workers = 1", sharing: String = "never",
+        _ config: String, settings: String = "", sharing: String? = nil,
         in directory: TemporaryDirectory? = nil,
         environment: [String: String] = [:], file: StaticString = #fileID, line: UInt = #line
     ) async throws {
@@ -28,7 +30,7 @@ public final class DaemonFixture: Sendable {
             log_format = "text"
             \(settings)
 
-            \(config.replacingOccurrences(of: "[[tunnel]]\n", with: "[[tunnel]]\nsharing = \"\(sharing)\"\n"))
+            \(config.replacingOccurrences(of: "[[tunnel]]\n", with: "[[tunnel]]\n" + sharingLine(sharing)))
             """, "culvert.toml")
         let program = try Program([Program.built("culvert"), "run", "--config", path], environment: environment)
         let control = ControlSocket(path: socket)

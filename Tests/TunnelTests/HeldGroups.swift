@@ -64,19 +64,23 @@ final class HeldGroup<Engine: HandshakeEngine, Side: GroupSide, Output: Datagram
     }
 }
 
+/// Where a socket leads that was handed over.
+let handedOver = Endpoint(address: IPAddress(ipv4: 0xc000_0202), port: 6515)
+
 /// A client's group.
 typealias ClientGroup<Engine: HandshakeEngine, Output: DatagramOutput> = HeldGroup<Engine, ClientSide, Output>
 
 extension HeldGroup where Side == ClientSide {
     convenience init(
         _ members: [GroupMember], policy: ReconnectPolicy, path: PathSettings = PathSettings(),
-        sharing: SharingPolicy = .never, connect: ConnectPolicy = .firstDatagram, output: Output, seed: UInt64,
-        makeEngine: @escaping (_ datagramSize: Int) -> Engine?
+        sharing: SharingPolicy = .never, connect: ConnectPolicy = .firstDatagram, findsOut: Bool = true,
+        output: Output, seed: UInt64, makeEngine: @escaping (_ datagramSize: Int) -> Engine?
     ) {
         self.init(
             Tunnel.ClientGroup(
-                members, policy: policy, path: path, sharing: sharing, connect: connect, output: output, seed: seed,
-                makeEngine: makeEngine))
+                members, policy: policy, path: path, sharing: sharing, connect: connect, findsOut: findsOut,
+                output: output,
+                seed: seed, makeEngine: makeEngine))
     }
 
     var flowCount: Int { change { $0.flowCount } }
@@ -92,7 +96,15 @@ extension HeldGroup where Side == ClientSide {
         group.handleRemote(&datagram, link: flow, now: now)
         change { _ in }
     }
-    func learnDedicated() { change { $0.learnDedicated() } }
+    func takeQuestion() -> Bool { change { $0.takeQuestion() } }
+    func findOut(now: Instant) { change { $0.findOut(now: now) } }
+    var peerMode: PeerMode? { change { $0.peerMode } }
+    /// Hands the answer of this end's group over to another.
+    func answer(_ other: HeldGroup, now: Instant) {
+        guard let mode = peerMode else { return }
+        let spare = group.takeSpare()
+        other.group.learn(mode, spare, attach: { output, owner in output.open(owner, to: handedOver) }, now: now)
+    }
     func handleAddresses(_ resolved: [Endpoint], now: Instant) { change { $0.handleAddresses(resolved, now: now) } }
     func handleSendFailure(_ link: PlaceID?, _ failure: SendFailure, count: Int, now: Instant) {
         change { $0.handleSendFailure(link.map { .own($0) } ?? .shared(nil), failure, count: count, now: now) }

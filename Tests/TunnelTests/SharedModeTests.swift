@@ -59,12 +59,13 @@ private final class Client {
     private var sequence: UInt64 = 0
 
     init(
-        sharing: SharingPolicy = .auto, connect: ConnectPolicy = .start, limits: TunnelLimits = TunnelLimits(),
+        sharing: SharingPolicy = .auto, connect: ConnectPolicy = .start, findsOut: Bool = true,
+        limits: TunnelLimits = TunnelLimits(),
         heartbeats: HeartbeatMode? = nil, peers: [Bool] = []
     ) {
         group = ClientGroup(
             ["a", "b"].map { GroupMember(service: $0, target: .endpoint(peerEndpoint), limits: limits) },
-            policy: ReconnectPolicy(), sharing: sharing, connect: connect, output: output, seed: 1
+            policy: ReconnectPolicy(), sharing: sharing, connect: connect, findsOut: findsOut, output: output, seed: 1
         ) { [unowned self] size in
             let engine = FakeEngine(datagramSize: size, key: UInt64(engines.count + 1))
             let isShared = engines.count < peers.count ? peers[engines.count] : peers.last ?? true
@@ -223,20 +224,17 @@ private final class Client {
         #expect(client.group.refusal(of: 0) == nil)
     }
 
-    @Test func `a peer without shared mode is free again at once, and each sender gets an association of its own`() {
+    @Test func `with a peer without shared mode the first sender gets the association, the next its own`() {
         let client = Client(peers: [false])
         client.finish()
         #expect(client.events() == ["established", "plain mode"])
-        // A close_notify.
-        #expect(client.output.takeSent().last == FakePeer.sealed([1, 0], as: .alert, sequence: 1))
-        #expect(client.group.snapshots().total == 0 && client.output.open.isEmpty)
+        _ = client.output.takeSent()
         client.local([7])
-        client.finish()
-        #expect(client.output.takeSent().last == FakePeer.sealed([7], sequence: 1, key: 2))
+        #expect(client.output.takeSent() == [FakePeer.sealed([7], sequence: 1)])
         client.local([8], 2, member: 1)
-        #expect(client.engines.count == 3)
+        #expect(client.engines.count == 2)
         client.finish()
-        #expect(client.output.takeSent().last == FakePeer.sealed([8], sequence: 1, key: 3))
+        #expect(client.output.takeSent().last == FakePeer.sealed([8], sequence: 1, key: 2))
         let flows = client.group.flowSnapshots().page
         #expect(flows.count == 2 && flows.allSatisfy { !$0.isShared && $0.state == .open })
     }
@@ -254,29 +252,61 @@ private final class Client {
         #expect((0...1).reduce(0) { $0 + client.group.counters(of: $1).datagramsOut } == 3)
     }
 
-    @Test func `what another worker has found out of the peer saves the question, unless it has been asked`() {
-        let client = Client(connect: .firstDatagram, peers: [false])
-        client.group.learnDedicated()
-        client.local([1])
-        client.local([2], 2)
-        #expect(client.engines.count == 2, "each has its own at once")
-        let asking = Client(peers: [true])
-        asking.group.learnDedicated()
-        asking.local([1])
-        asking.finish()
-        #expect(asking.engines.count == 1 && asking.group.flowSnapshots().page.allSatisfy { $0.isShared })
+    @Test func `a worker that does not find out dials only for its flows, once it knows what the peer is`() {
+        let (finder, other) = (Client(peers: [true]), Client(findsOut: false, peers: [true]))
+        #expect(finder.engines.count == 1 && other.engines.isEmpty)
+        other.local([1])
+        other.local([2], 2)
+        #expect(other.engines.isEmpty && other.group.takeQuestion() && !other.group.takeQuestion())
+        finder.group.answer(other.group, now: other.now)
+        #expect(other.engines.isEmpty, "nothing is known yet")
+        finder.finish()
+        finder.group.answer(other.group, now: other.now)
+        #expect(other.engines.count == 1 && finder.group.snapshots().total == 1)
+        other.finish()
+        #expect(other.frames().count == 2 && other.group.flowSnapshots().page.allSatisfy { $0.isShared })
+    }
+
+    @Test func `the association that was made to find out serves the first flow, on whatever worker it is`() {
+        let (finder, other) = (Client(peers: [false]), Client(findsOut: false, peers: [false]))
+        finder.finish()
+        other.local([1])
+        other.local([2], 2)
+        #expect(other.group.takeQuestion())
+        finder.output.sent = []
+        finder.group.answer(other.group, now: other.now)
+        #expect(finder.group.snapshots().total == 0 && finder.output.sent.isEmpty, "without a goodbye")
+        // The finder's key seals the first; the second flow dials.
+        #expect(other.output.sent.first?.bytes == FakePeer.sealed([1], sequence: 1))
+        #expect(other.engines.count == 1 && other.output.opened.first == handedOver)
+        other.finish()
+        #expect(other.output.takeSent().last == FakePeer.sealed([2], sequence: 1))
+        #expect(other.group.snapshots().page.allSatisfy { $0.state == .established && !$0.isShared })
+        // Without a flow that waits, it says goodbye.
+        let (again, idle) = (Client(peers: [false]), Client(findsOut: false, peers: [false]))
+        again.finish()
+        again.group.answer(idle.group, now: idle.now)
+        #expect(idle.output.takeSent() == [FakePeer.sealed([1, 0], as: .alert, sequence: 1)])
+        #expect(idle.group.snapshots().total == 0)
+    }
+
+    @Test func `a worker that is asked finds out although nobody has begun`() {
+        let finder = Client(connect: .firstDatagram, peers: [true])
+        #expect(finder.engines.isEmpty && finder.group.peerMode == nil)
+        finder.group.findOut(now: finder.now)
+        finder.finish()
+        #expect(finder.group.peerMode == .shared)
     }
 
     @Test func `a peer that gains shared mode is followed with the next handshake`() {
-        let client = Client(peers: [false, false, true])
+        let client = Client(peers: [false, true])
         client.finish()
         client.local([1])
-        client.finish()
         client.local([2], 2)
         client.finish()
         client.local([3], 3)
-        let frames = client.frames(key: 3)
-        #expect(frames.count == 2 && client.engines.count == 3)
+        let frames = client.frames(key: 2)
+        #expect(frames.count == 2 && client.engines.count == 2)
         let flows = client.group.flowSnapshots().page
         #expect(flows.count == 3 && flows.count { $0.isShared } == 2)
         #expect(client.group.snapshots().page.count { $0.isShared } == 1)

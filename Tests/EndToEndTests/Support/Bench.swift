@@ -17,12 +17,11 @@ final class Bench: Sendable {
         keys = try await TestKeys.shared()
     }
 
-    /// Writes a config with the daemon's control socket in `NAME.sock`, an identity and a trust; answers its path. One worker
-    /// runs unless `daemon` says otherwise.
+    /// Writes a config with the daemon's control socket in `NAME.sock`, an identity and a trust; returns its path.
     @discardableResult
     func configure(
         _ name: String, identity: String? = nil, authority: String = "ca", daemon: String = "",
-        sharing: String = "never",
+        sharing: String? = "never",
         tunnels: String
     ) throws -> String {
         let identity = identity ?? (name.hasPrefix("server") ? "server" : "client")
@@ -30,7 +29,6 @@ final class Bench: Sendable {
             """
             [daemon]
             control_socket = "\(directory("\(name).sock"))"
-            \(daemon.contains("workers") ? "" : "workers = 1")
             \(daemon.contains("log_format") ? "" : "log_format = \"text\"")
             \(daemon)
             [identity.default]
@@ -38,7 +36,7 @@ final class Bench: Sendable {
             private_key = "\(keys.path("\(identity).key"))"
             [trust.default]
             ca = "\(keys.path("\(authority).crt"))"
-            \(tunnels.replacingOccurrences(of: "[[tunnel]]\n", with: "[[tunnel]]\nsharing = \"\(sharing)\"\n"))
+            \(tunnels.replacingOccurrences(of: "[[tunnel]]\n", with: "[[tunnel]]\n" + sharingLine(sharing)))
             """, "\(name).toml")
     }
 

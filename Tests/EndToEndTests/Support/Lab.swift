@@ -151,7 +151,7 @@ final class LabPair {
 
     /// `settings` go into both ends' tunnels, and those of `client` into the client's; `prepare` is done to the network first.
     init(
-        isIPv6: Bool = false, _ settings: String, client clientSettings: String = "", sharing: String = "never",
+        isIPv6: Bool = false, _ settings: String, client clientSettings: String = "", sharing: String? = "never",
         prepare: (Lab) async throws -> Void = { _ in }
     ) async throws {
         lab = try await Lab(isIPv6: isIPv6)

@@ -23,7 +23,7 @@ final class Pair {
         entrance: IPAddress = .loopbackIPv4, exit: IPAddress = .loopbackIPv4, reached host: String? = nil,
         through port: UInt16? = nil,
         target: IPAddress = .ownLoopback(), clientTunnel: String = "", serverTunnel: String = "",
-        clientDaemon: String = "", serverDaemon: String = "", sharing: String = "never",
+        clientDaemon: String = "", serverDaemon: String = "", sharing: String? = "never",
         environment: [String: String] = [:]
     ) async throws {
         bench = try await Bench()
