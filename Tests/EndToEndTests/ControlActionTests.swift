@@ -175,7 +175,7 @@ import Wire
     @Test func `the status says of each tunnel whether it is encrypted, with what and to whom`() async throws {
         let pair = try await Pair()
         let quiet = try pair.client.client.status()
-        #expect(quiet.ready && !quiet.draining && quiet.workers == 1 && quiet.processID == Int(pair.client.process.pid))
+        #expect(quiet.ready && !quiet.draining && quiet.workers > 0 && quiet.processID == Int(pair.client.process.pid))
         #expect(quiet.configuration == pair.bench.directory("client.toml"))
         #expect(quiet.tunnels.map(\.state) == [.idle] && quiet.tunnels[0].protocols.isEmpty)
         try await pair.converse(try pair.sender(), [1])

@@ -19,7 +19,7 @@ import Wire
                 oversize = "drop"
                 reconnect.minimum = "100ms"
                 """,
-            serverTunnel: "flow_timeout = \"1s\"", sharing: sharing)
+            serverTunnel: "flow_timeout = \"1s\"", clientDaemon: "workers = 1", sharing: sharing)
         let path = try Program([
             Program.built("culvert-impair"), "--listen", "127.0.0.1:\(port)", "--forward", "\(pair.exit)", "--seed",
             "7", "--drop", "5%", "--duplicate", "5%", "--corrupt", "2%", "--reorder", "5%",

@@ -162,7 +162,7 @@ import Wire
 
     @Test(arguments: ["max_flows", "max_associations"])
     func `a full client refuses strangers, says so and leaves those alone that it has`(_ limit: String) async throws {
-        let pair = try await Pair(clientTunnel: "\(limit) = 2")
+        let pair = try await Pair(clientTunnel: "\(limit) = 2", clientDaemon: "workers = 1")
         let senders = try (0..<3).map { _ in try pair.sender() }
         try await pair.converse(senders[0], [1])
         try await pair.converse(senders[1], [2])
@@ -175,7 +175,7 @@ import Wire
     }
 
     @Test func `a full client has its oldest idle flow give way`() async throws {
-        let pair = try await Pair(clientTunnel: "max_flows = 2\nflow_timeout = \"4s\"")
+        let pair = try await Pair(clientTunnel: "max_flows = 2\nflow_timeout = \"4s\"", clientDaemon: "workers = 1")
         let senders = try (0..<3).map { _ in try pair.sender() }
         for sender in senders[0..<2] { try await pair.converse(sender, [1]) }
         try await pair.recover(senders[2])
@@ -184,7 +184,7 @@ import Wire
     }
 
     @Test func `a full server refuses strangers and leaves those alone that it has`() async throws {
-        let pair = try await Pair(serverTunnel: "max_associations = 2")
+        let pair = try await Pair(serverTunnel: "max_associations = 2", serverDaemon: "workers = 1")
         let senders = try (0..<3).map { _ in try pair.sender() }
         try await pair.converse(senders[0], [1])
         try await pair.converse(senders[1], [2])

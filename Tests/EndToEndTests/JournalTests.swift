@@ -11,7 +11,8 @@ import Wire
         let bench = try await Bench()
         let journal = try UnixReceiver(bench.directory("journal.sock"))
         let address = Endpoint(address: .loopbackIPv4, port: try FreePorts.next())
-        try bench.configure("client", daemon: "log_format = \"journal\"", tunnels: Self.tunnel("syslog", address))
+        try bench.configure(
+            "client", daemon: "log_format = \"journal\"\nworkers = 1", tunnels: Self.tunnel("syslog", address))
         let daemon = try await bench.start("client", environment: ["CULVERT_JOURNAL_SOCKET": journal.path])
         let ready = try await eventually("an entry") { try journal.takeEntry() }
         #expect(

@@ -192,7 +192,7 @@ import Wire
     }
 
     @Test func `what takes a restart is named until there is one`() async throws {
-        let pair = try await Pair()
+        let pair = try await Pair(clientDaemon: "workers = 1")
         let id = try await {
             try await pair.converse(try pair.sender(), [1]); return try pair.client.firstID()
         }()

@@ -18,7 +18,7 @@ import Wire
     @Test(arguments: [false, true])
     func `the service manager hears when the daemon is ready and when it stops`(_ isAbstract: Bool) async throws {
         let bench = try await Bench()
-        try bench.configure("client", tunnels: Self.tunnel())
+        try bench.configure("client", daemon: "workers = 1", tunnels: Self.tunnel())
         let manager = try UnixReceiver(
             isAbstract ? "@culvert-test-\(UUID().uuidString)" : bench.directory("notify.sock"))
         let daemon = try Daemon(bench, "client", environment: ["NOTIFY_SOCKET": manager.path])

@@ -11,7 +11,7 @@ import Wire
     @Test(.enabled(if: OpenFiles.limit > 6000, "the limit on open files is too low"), .timeLimit(.minutes(2)))
     func `five thousand flows of two services are told apart in one association`() async throws {
         let count = BuildKind.isSanitized ? 500 : 5000
-        let pair = try await SharedPair(["syslog", "radius"])
+        let pair = try await SharedPair(["syslog", "radius"], workers: 1)
         try await pair.client.has("the association") { $0.first?.state == "established" }
         var senders: [Peer] = []
         var sources: [Endpoint] = []
@@ -134,7 +134,7 @@ import Wire
             #expect(try await large.receive()?.bytes == answer, "\(size): \(pair.logs)")
             #expect(try await small.receive()?.bytes == [8])
         }
-        #expect(try pair.client.associations().map(\.mode) == ["shared"])
+        #expect(Set(try pair.client.associations().map(\.mode)) == ["shared"])
     }
 
     @Test(.enabled(if: Lab.isPossible, "needs root, ip, nft and sysctl"), arguments: [false, true])
@@ -162,7 +162,7 @@ import Wire
                 #expect(try await pair.sender.receive()?.bytes == answer, "\(size): \(pair.logs)")
             }
         }
-        #expect(try pair.client.associations().map(\.mode) == ["shared"])
+        #expect(Set(try pair.client.associations().map(\.mode)) == ["shared"])
     }
 
     @Test func `a datagram costs one byte more than in plain mode for 63 flows, and two for later ones`() async throws {
@@ -175,7 +175,7 @@ import Wire
                 if datagram.first == 23 { sizes.withLock { $0[direction == .toServer ? 0 : 1].append(datagram.count) } }
                 return true
             }
-            let pair = try await SharedPair(["dns"], sharing: sharing, exit: exit, relay: relay.port)
+            let pair = try await SharedPair(["dns"], sharing: sharing, workers: 1, exit: exit, relay: relay.port)
             let senders = try (1...flows).map { try pair.sender(pair.services[0], number: $0) }
             for isCounted in [false, true] {
                 sizes.withLock { $0 = [[], []] }
@@ -250,7 +250,7 @@ import Wire
         #expect(try refusals() == [:])
         #expect(pair.client.lines(with: "gives the service").filter { !$0.contains("not give") }.count == 2)
         let list = try pair.client.associations()
-        #expect(list.count == 1 && list.first?.mode == "shared", "\(list)")
+        #expect(Set(list.map(\.mode)) == ["shared"], "\(list)")
     }
 
     @Test func `the senders of all services go on when the server was killed and started again`() async throws {
@@ -266,7 +266,7 @@ import Wire
                 [tunnel.reconnect]
                 minimum = "100ms"
                 maximum = "300ms"
-                """)
+                """, workers: 1)
         let senders = try pair.services.flatMap { service in
             try (1...3).map { (service.name, try pair.sender(service, number: $0)) }
         }

@@ -35,6 +35,7 @@ import Testing
         let server = try await tool.server(.ecdsa, port: port, keys: keys)
         let scene = try await ClientScene(to: port)
         try await scene.converse(server, tool)
+        let id = try scene.daemon.associations().first?.id
         if tool == .openssl { server.write("r\n") } else { scene.send("**REHANDSHAKE**\n") }
         try await scene.daemon.associations("a refused renegotiation") {
             // GnuTLS does not go on before it is told, which is after it has asked twice.
@@ -43,7 +44,7 @@ import Testing
         try await scene.converse(server, tool, rounds: 4...6)
         let associations = try scene.daemon.associations()
         #expect(associations.map(\.state) == ["established"], "\(server)")
-        #expect(associations.first?.id == "under-test-0-0-1")
+        #expect(associations.first?.id == id && id != nil)
         #expect(!scene.daemon.log.contains("ended:"), "\(scene.daemon.log)")
     }
 }

@@ -21,14 +21,18 @@ final class SharedPair {
     let services: [Service]
     /// Where the server listens.
     let exit: Endpoint
+    private let daemon: String
 
     /// Starts both daemons. Both have a tunnel for each of `names`, with `settings` for both ends, and those of `client` at the
     /// client's; `server` are those of a service at the server's, which lacks those that it answers nil for. The client
-    /// connects to `relay` instead of the server where there is one.
+    /// connects to `relay` instead of the server where there is one. One of `workers` keeps the flows of all senders in order
+    /// and in one association.
     init(
         _ names: [String], sharing: String = "auto", _ settings: String = "", client clientSettings: String = "",
-        server serverSettings: (String) -> String? = { _ in "" }, exit port: UInt16? = nil, relay: UInt16? = nil
+        server serverSettings: (String) -> String? = { _ in "" }, workers: Int? = nil, exit port: UInt16? = nil,
+        relay: UInt16? = nil
     ) async throws {
+        daemon = workers.map { "workers = \($0)" } ?? ""
         bench = try await Bench()
         let exit = Endpoint(address: .loopbackIPv4, port: try port ?? FreePorts.next())
         self.exit = exit
@@ -37,11 +41,11 @@ final class SharedPair {
                 name: $0, entrance: Endpoint(address: .loopbackIPv4, port: try FreePorts.next()),
                 target: try Peer(Endpoint(address: .ownLoopback(), port: 0)))
         }
-        try Self.configureServer(bench, exit, services, sharing: sharing) { name in
+        try Self.configureServer(bench, exit, services, daemon: daemon, sharing: sharing) { name in
             serverSettings(name).map { "\(settings)\n\($0)" }
         }
         try bench.configure(
-            "client", sharing: sharing,
+            "client", daemon: daemon, sharing: sharing,
             tunnels: services.map {
                 """
                 [[tunnel]]
@@ -59,14 +63,15 @@ final class SharedPair {
 
     /// Writes the server's config anew.
     func configureServer(_ settings: (String) -> String?) throws {
-        try Self.configureServer(bench, exit, services, sharing: "auto", settings)
+        try Self.configureServer(bench, exit, services, daemon: daemon, sharing: "auto", settings)
     }
 
     private static func configureServer(
-        _ bench: Bench, _ exit: Endpoint, _ services: [Service], sharing: String, _ settings: (String) -> String?
+        _ bench: Bench, _ exit: Endpoint, _ services: [Service], daemon: String, sharing: String,
+        _ settings: (String) -> String?
     ) throws {
         try bench.configure(
-            "server", sharing: sharing,
+            "server", daemon: daemon, sharing: sharing,
             tunnels: services.compactMap { service in
                 settings(service.name).map {
                     """
