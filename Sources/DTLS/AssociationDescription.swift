@@ -16,6 +16,8 @@ public enum AssociationEnd: Hashable, Sendable {
     case exhausted
     /// The peer no longer answers heartbeats.
     case unanswered
+    /// Somebody else has authenticated at the peer's address.
+    case replaced(by: PeerIdentity)
 }
 
 /// What an association has carried since its handshake.

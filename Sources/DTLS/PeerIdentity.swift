@@ -62,6 +62,9 @@ public struct PeerIdentity: Hashable, Sendable {
         set { names.pskIdentity = newValue }
     }
 
+    /// Whether the peer has proven to be somebody.
+    public var isAuthenticated: Bool { names != PeerIdentity().names }
+
     /// Whether both have the same names.
     public static func == (left: PeerIdentity, right: PeerIdentity) -> Bool {
         left.storage === right.storage || left.names == right.names

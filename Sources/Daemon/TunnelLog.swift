@@ -236,6 +236,7 @@ final class TunnelLog: Sendable {
         case .closed: "closed by this end"
         case .exhausted: "all sequence numbers are used"
         case .unanswered: "the peer is gone: it answers no heartbeats"
+        case .replaced(let identity): "another peer has authenticated at its address: \(identity)"
         }
     }
 }

@@ -264,7 +264,7 @@ extension GroupEnd where Side == ClientSide, Output: ~Copyable {
             // Try again at once, at the next address if there are several: this one has gone silent.
             links[link].attempts += 1
             return retry(link, after: .zero, now: now)
-        case .alert, .closed:
+        case .alert, .closed, .replaced:
             return retry(link, now: now)
         }
     }

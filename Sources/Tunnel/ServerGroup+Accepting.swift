@@ -4,7 +4,8 @@
 //   1. a peer that is not allowed is told so, and forgotten;
 //   2. a shared association waits for its peer to open flows, a dedicated one gets its one flow and the flow's socket
 //      at once;
-//   3. an association beside an older one at the same address takes its place and, in dedicated mode, its flow.
+//   3. an association beside an older one at the same address takes its place and, in dedicated mode and with the same
+//      authenticated peer, its flow.
 
 import ContainersPreview
 import DTLS
@@ -151,7 +152,7 @@ extension GroupEnd where Side == ServerSide, Output: ~Copyable {
             return
         }
         if generation == .next {
-            replaceKeys(of: link, isShared: isShared, member: member, now: now)
+            replaceKeys(of: link, isShared: isShared, member: member, by: description.peer, now: now)
         } else {
             guard makeRoomForAssociation(now: now) else {
                 links[link].keys.current?.value.dropFinished(.limit)
@@ -185,11 +186,21 @@ extension GroupEnd where Side == ServerSide, Output: ~Copyable {
         members.firstIndex { $0.settings.serverName != nil && $0.settings.serverName == name } ?? 0
     }
 
-    /// Puts the keys of a handshake beside the association in its place. A dedicated link keeps its flow if the tunnel
-    /// is still the same.
-    private mutating func replaceKeys(of link: Int32, isShared: Bool, member: Int, now: Instant) {
+    /// Puts the keys of a handshake beside the association in its place. A dedicated link keeps its flow, and its old
+    /// keys for a while, if the tunnel and the authenticated peer are still the same: whoever else calls from that
+    /// address must not hear what the application tells the first (RFC 6347 §4.2.8 replaces, it does not continue).
+    private mutating func replaceKeys(
+        of link: Int32, isShared: Bool, member: Int, by identity: PeerIdentity, now: Instant
+    ) {
+        let old = links[link].keys.description?.peer
+        let isSamePeer = old == identity && identity.isAuthenticated
+        if !isSamePeer, links[link].keys.isEstablished {
+            tell(.ended(peer: peer(of: link), old, .replaced(by: identity), retryIn: nil), link: link)
+            _ = links[link].keys.current?.value.close()
+            transmit(.current, of: link)
+        }
         let wasShared = links[link].channel != nil
-        let goesOn = !isShared && !wasShared && Int(links[link].member) == member
+        let goesOn = isSamePeer && !isShared && !wasShared && Int(links[link].member) == member
         // A shared association's flows end with it; their numbers mean nothing to the next one.
         if !goesOn { endFlows(of: link) }
         side.successors -= 1

@@ -107,6 +107,39 @@ private final class Subject {
         #expect(subject[.noAssociation] == 1)
     }
 
+    @Test(arguments: [
+        (PeerIdentity(commonName: "peer"), PeerIdentity(commonName: "peer"), true),
+        (PeerIdentity(commonName: "peer"), PeerIdentity(commonName: "other"), false),
+        (PeerIdentity(commonName: "peer"), PeerIdentity(), false), (PeerIdentity(), PeerIdentity(), false),
+    ])
+    func `only the same authenticated peer inherits the flow of an association at its address`(
+        old: PeerIdentity, new: PeerIdentity, goesOn: Bool
+    ) throws {
+        let subject = Subject()
+        subject.peer(subject.hello())
+        subject.engines[0].result.peer = old
+        subject.peer(FakePeer.handshake(20, sequence: 9))
+        let first = try #require(subject.output.open.keys.first)
+        subject.peer(subject.hello(random: 8))
+        subject.engines[1].result.peer = new
+        _ = subject.output.takeShared()
+        subject.peer(FakePeer.handshake(20, sequence: 10))
+        let second = try #require(subject.output.open.keys.first)
+        #expect((first == second) == goesOn && subject.output.open.count == 1)
+        #expect(
+            subject.events()
+                == (goesOn
+                    ? ["established", "established"]
+                    : ["established", "ended replaced(by: \(new))", "established"]))
+        // An answer to the first, which is still on its way, reaches nobody else, and the old keys open nothing.
+        let sent = subject.output.takeShared()
+        #expect(sent.map(\.bytes).contains(FakePeer.sealed([1, 0], as: .alert, sequence: 1)) == !goesOn)
+        subject.target([9], first)
+        #expect(subject.output.takeShared().isEmpty == !goesOn)
+        subject.peer(FakePeer.sealed([7], sequence: 5, key: 1))
+        #expect(subject.output.takeSent() == (goesOn ? [[7]] : []))
+    }
+
     @Test func `only an authentic datagram moves the address that replies leave from`() throws {
         let subject = Subject()
         let other = try #require(IPAddress("127.0.0.9"))
