@@ -30,6 +30,9 @@ public struct DaemonStatus: Codable, Sendable, Equatable {
         public var peerIdentities: [String] = []
         /// What is wrong, in one sentence. Absent where nothing is.
         public var problem: String?
+        /// Why the last client that called was not served, in one sentence; only at a server's end without an established
+        /// association.
+        public var lastFailure: String?
 
         /// How many identities are named at most.
         public static let longestIdentityList = 8
@@ -49,6 +52,7 @@ public struct DaemonStatus: Codable, Sendable, Equatable {
             case name, role, listen, forward, state, mode, protocols, ciphers, peers
             case peerIdentities = "peer_identities"
             case problem
+            case lastFailure = "last_failure"
         }
     }
 

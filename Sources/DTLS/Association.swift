@@ -40,6 +40,7 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
     @CompactInteger private var datagramSize: Int
     private var hasIgnoredHelloRequest = false
     private var hasRefusedRenegotiation = false
+    private var hasToldSilence = false
     private var transmits: [Transmit] = []
     private var events: [Event] = []
 
@@ -161,6 +162,10 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
         guard let deadline, now >= deadline else { return }
         if let progress = handshake?.handleTimeout(now: now) {
             proceed(progress, now: now)
+            if !hasToldSilence, handshake?.isUnanswered == true {
+                hasToldSilence = true
+                events.append(.unanswered)
+            }
             return
         }
         if let due = finalFlight?.deadline, now >= due {

@@ -11,6 +11,8 @@ extension Association {
         case roundTrip(Duration)
         /// The outcome of ``Association/ping(now:)``: the time that the answer took, or nil if the heartbeat was lost.
         case pinged(Duration?)
+        /// A handshake's flight has gone unanswered for seconds; it is repeated. Told once.
+        case unanswered
         /// The keys have protected as many records as they should; repeated now and then.
         case worn
         /// The association is over.

@@ -12,6 +12,8 @@ final class HandshakeSupervisor<Engine: HandshakeEngine> {
     private let maximumTimeouts: Int
     private let helloInterval: Duration?
     private var timeouts = 0
+    /// Whether the peer's last word was a HelloVerifyRequest.
+    private var hasCookieOnly = false
     private var retransmitAt: Instant?
     /// The client's first flight, for as long as it has to be repeated besides what the engine's timer does.
     private var hello: (datagrams: [[UInt8]], repeatAt: Instant)?
@@ -37,6 +39,9 @@ final class HandshakeSupervisor<Engine: HandshakeEngine> {
         if let hello { earliest = min(earliest, hello.repeatAt) }
         return earliest
     }
+
+    /// Whether the flight under way has gone unanswered often enough to say so.
+    var isUnanswered: Bool { timeouts >= 2 }
 
     /// The size that flights have been cut down to.
     var datagramSize: Int { engine.datagramSize }
@@ -65,6 +70,7 @@ final class HandshakeSupervisor<Engine: HandshakeEngine> {
             }
             counters.control &+= 1
             hello = nil
+            if header.type == .handshake { hasCookieOnly = record.uint8(at: RecordHeader.size) == 3 }
             // Whoever goes on shaking hands has not sent that alert.
             if header.type == .handshake { suspicion = nil }
             // The engine repeats a flight that is as good as due while it reads. A peer's repetition comes at just that
@@ -120,7 +126,12 @@ final class HandshakeSupervisor<Engine: HandshakeEngine> {
             if left > Engine.earliness { return arm(.waiting, now: now) }
         }
         timeouts += 1
-        guard timeouts <= maximumTimeouts else { return .failed(Self.noAnswer) }
+        // A forged HelloVerifyRequest, or one of a server that was restarted since, brings a cookie that nobody takes: to
+        // begin anew, from another port, is the only way on. Not sooner: on a path of small packets a live server's third
+        // repetition is the first that is small enough.
+        guard timeouts <= (hasCookieOnly ? min(maximumTimeouts, 3) : maximumTimeouts) else {
+            return .failed(Self.noAnswer)
+        }
         if let smaller = Self.datagramSizes.first(where: { $0.afterTimeouts == timeouts })?.size {
             engine.datagramSize = min(engine.datagramSize, smaller)
         }

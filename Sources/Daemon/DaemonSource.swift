@@ -108,7 +108,7 @@ final class DaemonSource: ControlSource {
             status.maximumOpenFiles = ResourceLimits.openFiles
             for (plan, group, member) in state.tunnels {
                 let members = reports.members(group, member)
-                status.tunnels.append(plan.summary(of: members))
+                status.tunnels.append(plan.summary(of: members, takenAt: MonotonicClock.instant))
                 status.flows += members.reduce(0) { $0 + $1.flows }
                 // A shared one counts once.
                 if member == 0 || !members.contains(where: \.isShared) {

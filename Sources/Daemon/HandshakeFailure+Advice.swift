@@ -17,6 +17,13 @@ extension HandshakeFailure {
         return cause?.advice
     }
 
+    /// What can be done about an alert that the peer has sent; nil where there is nothing to say.
+    static func advice(for alert: Alert.Description) -> String? { alerts[alert.rawValue] }
+
+    /// What to look at where nobody answers.
+    static let silenceAdvice =
+        "check that it runs, its address and port, the firewalls between, and a pre-shared key at both ends"
+
     private static let alerts: [UInt8: String] = [
         40: "compare ciphers at both ends, and whether both use certificates or both a pre-shared key; "
             + "the peer may also want a certificate from this end (identity)",
@@ -41,8 +48,7 @@ extension HandshakeFailure {
 extension HandshakeFailure.Cause {
     fileprivate var advice: String {
         switch self {
-        case .silence:
-            "check that it runs, its address and port, the firewalls between, and a pre-shared key at both ends"
+        case .silence: HandshakeFailure.silenceAdvice
         case .repetitionsExhausted: "check that the peer runs, its address and port, and the firewalls between"
         case .noCertificate: "give the peer a certificate, or set require_client_certificate = false"
         case .certificate(let fault): fault.advice

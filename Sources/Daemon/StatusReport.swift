@@ -177,7 +177,7 @@ extension TunnelPlan {
     }
 
     /// The tunnel in one line.
-    func summary(of reports: [MemberTally]) -> DaemonStatus.Summary {
+    func summary(of reports: [MemberTally], takenAt: Instant) -> DaemonStatus.Summary {
         let state = state(of: reports)
         var summary = DaemonStatus.Summary(
             name: name, role: settings.role == .client ? .client : .server,
@@ -192,7 +192,8 @@ extension TunnelPlan {
             summary.protocols = ["DTLS 1.2"]
             summary.mode = reports.contains { $0.isShared } ? .shared : .plain
         }
-        summary.problem = problem(of: reports, state)
+        summary.problem = problem(of: reports, state, takenAt)
+        if settings.role == .server, state != .up { summary.lastFailure = lastProblem(of: reports).map(\.event.text) }
         return summary
     }
 
@@ -202,15 +203,23 @@ extension TunnelPlan {
         if states[.established, default: 0] > 0 {
             return reports.contains { $0.refusal != nil } ? .down : .up
         }
+        if settings.role == .client, reports.contains(where: { $0.problem != nil }) { return .down }
         if states[.handshaking, default: 0] + states[.resolving, default: 0] > 0 { return .connecting }
         return states[.waiting, default: 0] > 0 ? .down : .idle
     }
 
-    private func problem(of reports: [MemberTally], _ state: TunnelStatus.State) -> String? {
+    private func lastProblem(of reports: [MemberTally]) -> TunnelProblem? {
+        reports.lazy.compactMap(\.problem).min { $0.since < $1.since }
+    }
+
+    private func problem(of reports: [MemberTally], _ state: TunnelStatus.State, _ takenAt: Instant) -> String? {
         if let refusal = reports.lazy.compactMap(\.refusal).first {
             return "the peer does not give the service '\(settings.service)': \(refusal.reason)"
         }
-        return state == .down ? "the peer does not answer; the log says why" : nil
+        guard state == .down, let problem = lastProblem(of: reports) else { return nil }
+        let seconds = (takenAt - problem.since).nanoseconds / 1_000_000_000
+        let time = seconds < 120 ? "\(seconds) seconds" : "\(seconds / 60) minutes"
+        return "\(problem.event.text) (for \(time))"
     }
 
     private var certificate: CertificateStatus? {

@@ -79,12 +79,12 @@ final class TunnelLog: Sendable {
     func tell(_ event: TunnelEvent, association: String? = nil) {
         let log = log.about(association)
         switch event {
-        case .established, .handshakeFailed, .refused, .ended, .rekeyed, .dedicatedMode, .cannotShare:
+        case .established, .handshakeFailed, .unanswered, .refused, .ended, .rekeyed, .dedicatedMode, .cannotShare:
             tellOfAssociation(event, log)
         case .serviceRefused, .serviceAccepted, .serviceDenied: tellOfService(event, log)
         case .unresolved(let name, let retryIn):
             log.tell(
-                .unresolved, .warning, "unresolved", "no address for \(name); next attempt in \(Self.text(retryIn))",
+                .unresolved, .warning, "unresolved", "\(event.text); next attempt in \(Self.text(retryIn))",
                 ["host": name])
         case .oversize(let sender, let byteCount, let fate):
             tellOversize(sender, byteCount, fate, log)
@@ -107,8 +107,7 @@ final class TunnelLog: Sendable {
                 ["limit": setting.rawValue])
         case .noSocket(let remote):
             log.tell(
-                .noSocket, .error, "", "cannot open a socket to \(remote): out of file descriptors, or no route to it",
-                ["peer": "\(remote)"])
+                .noSocket, .error, "", event.text, ["peer": "\(remote)"])
         }
     }
 
@@ -132,24 +131,18 @@ final class TunnelLog: Sendable {
             let next = retryIn.map { "; next attempt in \(Self.text($0))" } ?? ""
             log.tell(
                 .handshakeFailed, .warning, "\(peer.address) \(failure.explanation)",
-                "handshake with \(peer) failed: \(failure.explanation)\(next)",
+                "\(event.text)\(next)",
                 ["peer": "\(peer)", "reason": failure.explanation])
+        case .unanswered(let peer):
+            log.tell(.handshakeFailed, .warning, "\(peer.address) unanswered", event.text, ["peer": "\(peer)"])
         case .refused(let peer, let identity, let denial):
-            let what =
-                switch denial {
-                case .identity: "\(identity)"
-                case .source: "\(peer.address)"
-                }
             log.tell(
-                .refused, .warning, what,
-                "refused \(peer)\(denial == .source ? " (\(identity))" : ""): \(what) is not in \(denial.rawValue); add it there if it should be let in",
+                .refused, .warning, "\(denial == .source ? "\(peer.address)" : "\(identity)")", event.text,
                 ["peer": "\(peer)", "identity": "\(identity)"])
         case .ended(let peer, let identity, let end, let retryIn):
-            var fields = ["peer": "\(peer)", "reason": Self.text(end)]
+            var fields = ["peer": "\(peer)", "reason": end.text]
             fields["identity"] = identity?.description
-            let who = identity.map { " (\($0))" } ?? ""
-            log.tell(
-                .ended, .info, "\(peer) \(end)", "association with \(peer)\(who) ended: \(Self.text(end))", fields)
+            log.tell(.ended, end.isRefusal ? .warning : .info, "\(peer) \(end)", event.text, fields)
             if let retryIn {
                 log.tell(
                     .reconnecting, .info, "\(peer)", "reconnecting to \(peer) in \(Self.text(retryIn))",
@@ -167,7 +160,7 @@ final class TunnelLog: Sendable {
         case .cannotShare(let peer):
             log.tell(
                 .sharedRefused, .warning, "\(peer.address)",
-                "refused \(peer): it has no shared mode, and sharing is \"always\"; run culvert with sharing there, or set sharing = \"auto\" here",
+                event.text,
                 ["peer": "\(peer)", "reason": "no shared mode"])
         default: break
         }
@@ -226,17 +219,5 @@ final class TunnelLog: Sendable {
     private static func text(_ duration: Duration) -> String {
         let milliseconds = duration.nanoseconds / 1_000_000
         return milliseconds < 1000 ? "\(milliseconds) ms" : "\((milliseconds + 500) / 1000) s"
-    }
-
-    private static func text(_ end: AssociationEnd) -> String {
-        switch end {
-        case .handshakeFailed(let failure): failure.explanation
-        case .closedByPeer: "the peer closed it"
-        case .alert(let alert): "the peer sent alert \(alert)"
-        case .closed: "closed by this end"
-        case .exhausted: "all sequence numbers are used"
-        case .unanswered: "the peer is gone: it answers no heartbeats"
-        case .replaced(let identity): "another peer has authenticated at its address: \(identity)"
-        }
     }
 }

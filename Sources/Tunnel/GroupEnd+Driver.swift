@@ -123,6 +123,9 @@ extension GroupEnd where Output: ~Copyable {
         case .established(let description): return .established(link, generation, description)
         case .ended(let end): return .ended(link, generation, end)
         case .worn: return .worn(link)
+        case .unanswered:
+            // Whoever calls a server and does not go on is none of its concern.
+            if Side.isClient, generation == .current { tell(.unanswered(peer: peer(of: link)), link: link) }
         case .pathMTUChanged(let pathMTU, let before):
             let maximum = links[link].keys.current?.value.maximumDatagram ?? 0
             tell(.pathMTUChanged(peer: peer(of: link), pathMTU, from: before, maximumDatagram: maximum), link: link)

@@ -6,7 +6,7 @@ import DTLS
 extension GroupEnd where Output: ~Copyable {
     /// What each tunnel has done in all, and what state it is in.
     public func tallies() -> [MemberTally] {
-        var tallies = members.map { MemberTally(counters: $0.counters, refusal: $0.refusal) }
+        var tallies = members.map { MemberTally(counters: $0.counters, refusal: $0.refusal, problem: $0.problem) }
         for link in links.living {
             let member = Int(links[link].member)
             links[link].keys.add(to: &tallies[member].counters)

@@ -35,6 +35,8 @@ struct MemberState {
     /// over.
     var counters = TunnelCounters()
     var toldLimits: [TunnelLimit: Instant] = [:]
+    /// Why it does not work; nil once it does.
+    var problem: TunnelProblem?
 
     /// Client: why the peer refuses the service, as last reported; nil once the peer has accepted it.
     var refusal: ServiceRefusal?
@@ -85,6 +87,8 @@ public struct GroupEnd<Engine: HandshakeEngine, Side: GroupSide, Output: Datagra
     var flows: AgedTable<Flow>
     var random: SplitMix64
     var notices: [TunnelNotice] = []
+    /// How many of them ``noteProblems(now:)`` has looked at.
+    var noted = 0
     var pings = PingAnswers()
     /// Whether nothing new is accepted any more.
     private(set) var isDraining = false
@@ -143,7 +147,10 @@ public struct GroupEnd<Engine: HandshakeEngine, Side: GroupSide, Output: Datagra
     public mutating func finishBatch(now: Instant) { Side.finishBatch(of: &self, now: now) }
 
     /// To be called at the end of every input.
-    mutating func settle(now: Instant) { Side.settle(&self, now: now) }
+    mutating func settle(now: Instant) {
+        Side.settle(&self, now: now)
+        noteProblems(now: now)
+    }
 
     // MARK: By hand
 
@@ -174,7 +181,7 @@ public struct GroupEnd<Engine: HandshakeEngine, Side: GroupSide, Output: Datagra
     /// Everything to tell since the last call, in order.
     public mutating func takeEvents() -> [TunnelNotice] {
         guard !notices.isEmpty else { return [] }
-        defer { notices = [] }
+        defer { (notices, noted) = ([], 0) }
         return notices
     }
 

@@ -11,6 +11,8 @@ public struct MemberTally: Sendable {
     public var counters: TunnelCounters
     /// Why, and since when, the peer refuses its service; nil if it does not.
     public var refusal: ServiceRefusal?
+    /// Client: what is wrong, from the first failure until it works. Server: why the last peer that called was not served.
+    public var problem: TunnelProblem?
     /// How many associations it has, or shares, in each state.
     public var states: [AssociationSnapshot.State: Int] = [:]
     /// How many flows it has.
@@ -29,9 +31,10 @@ public struct MemberTally: Sendable {
     /// The most peers that are told by name; no fewer than the control API names, or its list would pass for a whole one.
     public static var identityLimit: Int { 8 }
 
-    init(counters: TunnelCounters, refusal: ServiceRefusal? = nil) {
+    init(counters: TunnelCounters, refusal: ServiceRefusal? = nil, problem: TunnelProblem? = nil) {
         self.counters = counters
         self.refusal = refusal
+        self.problem = problem
     }
 
     /// Takes a link into account, except for what it has carried.

@@ -9,6 +9,8 @@ public enum TunnelEvent: Sendable {
     case established(peer: Endpoint, sender: Endpoint?, AssociationDescription)
     /// A handshake failed; at a client's end the next attempt follows after `retryIn`.
     case handshakeFailed(peer: Endpoint, HandshakeFailure, retryIn: Duration?)
+    /// The peer has not answered for some seconds; the client goes on trying.
+    case unanswered(peer: Endpoint)
     /// The peer's identity is not among `allow_peers`, or its address not in `allow_from`.
     case refused(peer: Endpoint, PeerIdentity, by: AccessDenial)
     /// An association ended; the identity is the peer's. A client that still needs one begins another after `retryIn`.

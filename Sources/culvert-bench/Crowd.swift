@@ -164,7 +164,7 @@ private final class Peers {
                 ended += 1
                 handshaking.remove(number)
                 all[number] = nil
-            case .pathMTUChanged, .roundTrip, .pinged, .worn: break
+            case .pathMTUChanged, .roundTrip, .pinged, .worn, .unanswered: break
             }
         }
         while let transmit = peer.association.pollTransmit() {

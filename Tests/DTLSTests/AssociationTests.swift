@@ -51,6 +51,7 @@ private final class Subject {
             case .pathMTUChanged(let path, _): result.append("path MTU \(path.current)")
             case .established(let description): result.append("established with \(description.peer)")
             case .worn: result.append("worn")
+            case .unanswered: result.append("unanswered")
             case .roundTrip(let duration): result.append("round trip \(duration)")
             case .pinged(let duration): result.append("pinged \(duration.map { "\($0)" } ?? "in vain")")
             case .ended(let end): result.append("\(end)")

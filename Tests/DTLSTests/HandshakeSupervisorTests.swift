@@ -35,9 +35,10 @@ import Wire
         }
 
         /// Serves deadline after deadline until the handshake ends; answers when and why.
-        mutating func runOut() -> (at: Instant, failure: HandshakeFailure.Reason)? {
+        mutating func runOut(isEngineDue: Bool = false) -> (at: Instant, failure: HandshakeFailure.Reason)? {
             for _ in 0..<100 {
                 let now = supervisor.deadline
+                if isEngineDue { engine.flightTimer = .due(in: .zero) }
                 if case .failed(let failure) = supervisor.handleTimeout(now: now) { return (now, failure.reason) }
             }
             return nil
@@ -71,6 +72,23 @@ import Wire
         } else {
             #expect(subject.drops.total == 0)
         }
+    }
+
+    @Test func `a hello whose cookie nobody takes is given up after its third repetition`() {
+        var subject = Subject()
+        _ = subject.supervisor.start(now: .at(0))
+        // A HelloVerifyRequest; the engine answers it with another hello, and its timer begins anew.
+        subject.engine.flightTimer = .due(in: .seconds(1))
+        _ = subject.receive(FakePeer.handshake(3, sequence: 0))
+        #expect(!subject.supervisor.isUnanswered)
+        let end = subject.runOut(isEngineDue: true)
+        #expect(end?.failure == .timeout && end.map { $0.at <= .at(16) } == true, "\(String(describing: end))")
+        // Whoever goes on after the cookie has all the time there is.
+        var other = Subject()
+        _ = other.supervisor.start(now: .at(0))
+        _ = other.receive(FakePeer.handshake(3, sequence: 0))
+        _ = other.receive(FakePeer.handshake(2, sequence: 1))
+        #expect(other.runOut(isEngineDue: true).map { $0.at >= .at(60) } == true)
     }
 
     @Test func `an unanswered flight is repeated with doubling waits, in smaller and smaller datagrams`() {

@@ -12,7 +12,8 @@ import Wire
         let journal = try UnixReceiver(bench.directory("journal.sock"))
         let address = Endpoint(address: .loopbackIPv4, port: try FreePorts.next())
         try bench.configure(
-            "client", daemon: "log_format = \"journal\"\nworkers = 1", tunnels: Self.tunnel("syslog", address))
+            "client", daemon: "log_format = \"journal\"\nworkers = 1", sharing: "never",
+            tunnels: Self.tunnel("syslog", address))
         let daemon = try await bench.start("client", environment: ["CULVERT_JOURNAL_SOCKET": journal.path])
         let ready = try await eventually("an entry") { try journal.takeEntry() }
         #expect(
@@ -42,7 +43,7 @@ import Wire
         let bench = try await Bench()
         let addresses = try (0..<2).map { _ in Endpoint(address: .loopbackIPv4, port: try FreePorts.next()) }
         try bench.configure(
-            "client", daemon: "log_format = \"journal\"",
+            "client", daemon: "log_format = \"journal\"", sharing: "never",
             tunnels: Self.tunnel("syslog", addresses[0]) + "\n" + Self.tunnel("radius", addresses[1]))
         let daemon = try await bench.start("client", environment: ["CULVERT_JOURNAL_SOCKET": journal.socket])
         for address in addresses {

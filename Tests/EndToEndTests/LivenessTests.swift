@@ -34,7 +34,7 @@ struct LivenessTests {
         }
         func tunnels(_ tunnel: (Int) -> String) -> String { ports.indices.map(tunnel).joined(separator: "\n") }
         try bench.configure(
-            "server",
+            "server", sharing: "never",
             tunnels: tunnels { number in
                 """
                 [[tunnel]]
@@ -45,7 +45,7 @@ struct LivenessTests {
                 """
             })
         try bench.configure(
-            "client",
+            "client", sharing: "never",
             tunnels: tunnels { number in
                 """
                 [[tunnel]]

@@ -24,7 +24,7 @@ struct NetworkTests {
             ("client", "udp://\(entrance)", "dtls://127.0.0.1:6514"),
         ] {
             try bench.configure(
-                name,
+                name, sharing: "never",
                 tunnels: """
                     [[tunnel]]
                     name = "small"

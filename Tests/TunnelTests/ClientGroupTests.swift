@@ -240,6 +240,28 @@ private let remotes = (1...3).map { Endpoint(address: IPAddress(ipv4: 0xc000_020
 
     // MARK: Reconnecting
 
+    @Test func `a tunnel's problem is told within seconds, and lasts from the first failure until it works`() throws {
+        let subject = Subject()
+        subject.local([1])
+        subject.pass(.seconds(4))
+        #expect(subject.events() == ["unanswered"])
+        let first = try #require(subject.group.tallies()[0].problem)
+        #expect(first.since <= .at(4) && subject.state() == .handshaking)
+        // Attempt after attempt fails; the problem is as old as the first of them.
+        subject.pass(.seconds(150))
+        subject.local([1])
+        let later = try #require(subject.group.tallies()[0].problem)
+        #expect(later.since == first.since && subject.events().contains("failed timeout"))
+        subject.establish(2)
+        #expect(subject.group.tallies()[0].problem == nil)
+        // An orderly end is none.
+        subject.remote(FakePeer.sealed([1, 0], as: .alert, sequence: 1), to: 2)
+        #expect(subject.group.tallies()[0].problem == nil)
+        subject.establish(3)
+        subject.remote(FakePeer.sealed([2, 49], as: .alert, sequence: 1), to: 3)
+        #expect(subject.group.tallies()[0].problem.map { summary($0.event) } == "ended alert(access_denied)")
+    }
+
     @Test func `a peer that does not answer is tried again with growing waits, for as long as the flow lives`() {
         let subject = Subject(limits: TunnelLimits(flowTimeout: .seconds(100_000)))
         subject.local([1])
@@ -247,7 +269,7 @@ private let remotes = (1...3).map { Endpoint(address: IPAddress(ipv4: 0xc000_020
         // 64 s for each attempt, and waits of 1 to 60 s between.
         #expect((8...13).contains(subject.engines.count))
         #expect(subject.group.counters().failedHandshakes >= 7)
-        #expect(subject.events().allSatisfy { $0 == "failed timeout" })
+        #expect(subject.events().allSatisfy { $0 == "failed timeout" || $0 == "unanswered" })
         #expect(subject.output.strays == 0)
     }
 

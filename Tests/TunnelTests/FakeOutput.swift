@@ -81,6 +81,7 @@ func summary(_ event: TunnelEvent) -> String {
     case .handshakeFailed(_, let failure, _): "failed \(failure.reason)"
     case .refused(_, _, let denial): denial == .identity ? "refused" : "refused by \(denial.rawValue)"
     case .ended(_, _, let end, _): "ended \(end)"
+    case .unanswered: "unanswered"
     case .unresolved(let name, _): "unresolved \(name)"
     case .oversize(_, let count, _): "oversize \(count)"
     case .pathMTUChanged(_, let path, _, _): "path MTU \(path.current)"

@@ -61,7 +61,11 @@ struct StatusReport {
                 case (.up, _): ("no association is established now", .warning)
                 case (.connecting, _): ("not established yet: nothing passes until the handshake is done", .warning)
                 case (.idle, .client): ("idle: the first datagram begins an association", .plain)
-                case (.idle, .server): ("idle: no client has called", .plain)
+                case (.idle, .server):
+                    (
+                        summary.lastFailure.map { "idle: the last client was not served: \($0)" }
+                            ?? "idle: no client has called", .plain
+                    )
                 // The warning below says why.
                 case (.down, _): ("", .bad)
                 }

@@ -21,7 +21,7 @@ final class Bench: Sendable {
     @discardableResult
     func configure(
         _ name: String, identity: String? = nil, authority: String = "ca", daemon: String = "",
-        sharing: String? = "never",
+        sharing: String? = nil,
         tunnels: String
     ) throws -> String {
         let identity = identity ?? (name.hasPrefix("server") ? "server" : "client")

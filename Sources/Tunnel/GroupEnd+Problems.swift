@@ -1,0 +1,40 @@
+// Why a tunnel does not work: the last thing that was told of it, until it works again. At a server's end, why the last peer
+// that called was not served.
+
+public import DTLS
+import Wire
+
+/// What is wrong with a tunnel, and since when.
+public struct TunnelProblem: Sendable {
+    /// The last that has been told of it.
+    public var event: TunnelEvent
+    /// When the first of such events was told since the tunnel has last worked.
+    public var since: Instant
+}
+
+extension TunnelEvent {
+    /// Whether it says that something does not work; false if it says that it does, nil if it is about something else.
+    fileprivate func isProblem(isClient: Bool) -> Bool? {
+        switch self {
+        case .handshakeFailed, .unanswered, .refused, .cannotShare, .unresolved, .noSocket: true
+        case .ended(_, _, .alert, _), .ended(_, _, .unanswered, _): isClient ? true : nil
+        case .established: false
+        default: nil
+        }
+    }
+}
+
+extension GroupEnd where Output: ~Copyable {
+    /// Looks through what has been told since it was last called.
+    mutating func noteProblems(now: Instant) {
+        guard noted < notices.count else { return }
+        for notice in notices[noted...] {
+            guard let isProblem = notice.event.isProblem(isClient: Side.isClient) else { continue }
+            for member in members.indices where notice.member == nil || notice.member == member {
+                let since = members[member].problem?.since ?? now
+                members[member].problem = isProblem ? TunnelProblem(event: notice.event, since: since) : nil
+            }
+        }
+        noted = notices.count
+    }
+}
