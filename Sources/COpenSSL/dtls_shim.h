@@ -84,16 +84,20 @@ static inline int culvert_set_server_name(SSL *ssl, const char *name)
     return (int)SSL_set_tlsext_host_name(ssl, name);
 }
 
-static inline int culvert_accept_any_name(SSL *ssl, int *alert, void *argument)
-{
-    (void)ssl, (void)alert, (void)argument;
-    return SSL_TLSEXT_ERR_OK;
-}
+typedef int (*culvert_name_judge)(SSL *ssl, int *alert, void *argument);
 
 /* Without a callback, libssl forgets the name when the session is resumed. */
-static inline void culvert_accept_server_names(SSL_CTX *context)
+static inline void culvert_judge_server_names(SSL_CTX *context, culvert_name_judge judge)
 {
-    SSL_CTX_set_tlsext_servername_callback(context, culvert_accept_any_name);
+    SSL_CTX_set_tlsext_servername_callback(context, judge);
+}
+
+/* The most bytes of plaintext in a record that the client has asked for (RFC 6066 section 4), or 0. */
+static inline int culvert_max_fragment_length(const SSL *ssl)
+{
+    const SSL_SESSION *session = SSL_get_session(ssl);
+    uint8_t code = session ? SSL_SESSION_get_max_fragment_length(session) : 0;
+    return code >= TLSEXT_max_fragment_length_512 && code <= TLSEXT_max_fragment_length_4096 ? 256 << code : 0;
 }
 
 static inline int culvert_set_mtu(SSL *ssl, long bytes)

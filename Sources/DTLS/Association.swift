@@ -80,6 +80,10 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
     @inline(__always)
     public var maximumDatagram: Int { path.read { $0.value.maximumDatagram } ?? 0 }
 
+    /// The most plaintext bytes that the peer takes in one record, however many packets carry that.
+    @inline(__always)
+    public var maximumPlaintext: Int { path.read { $0.value.maximumPlaintext } ?? RecordHeader.maximumPlaintextLength }
+
     /// Whether ``maximumDatagram`` has been more than an assumption.
     @inline(__always)
     public var isPathKnown: Bool { path.read { $0.value.isKnown } ?? false }
@@ -212,7 +216,7 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
     ) -> Int? {
         counters.offered &+= 1
         let byteCount = prefix.byteCount + payload.byteCount
-        guard byteCount <= RecordHeader.maximumPlaintextLength else {
+        guard byteCount <= maximumPlaintext else {
             counters.drops.add(.oversize)
             return nil
         }
@@ -431,8 +435,9 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
             let layer = Engine.Records(result)
             path = UniqueBox(
                 PathKeeper(
-                    pathSettings, headers: headers, overhead: layer.overhead, peerMode: result.peerHeartbeatMode,
-                    seed: seed, now: now))
+                    pathSettings, headers: headers, overhead: layer.overhead,
+                    maximumPlaintext: result.maximumPlaintext, peerMode: result.peerHeartbeatMode, seed: seed, now: now)
+            )
             records = layer
             finalFlight = result.finalFlight.map { FinalFlightKeeper($0, isTimed: result.isResumed, now: now) }
             let description = AssociationDescription(

@@ -90,6 +90,8 @@ public struct HandshakeResult<Protection: RecordProtection> {
     public var applicationProtocol: String?
     /// The server's name as the client gave it (RFC 6066 §3), at the server in lower case; nil where it gave none.
     public var serverName: String?
+    /// The most bytes of plaintext in a record: less than usual where a small peer has asked for it (RFC 6066 §4).
+    public var maximumPlaintext = RecordHeader.maximumPlaintextLength
 
     /// Puts a result together.
     public init(

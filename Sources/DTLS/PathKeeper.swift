@@ -34,6 +34,7 @@ struct PathKeeper: ~Copyable {
     private var discovery: PathMTUDiscovery
     private let headers: Int32
     private let overhead: Int32
+    private let largestPlaintext: Int32
     private var random: SplitMix64
     /// What was reported last.
     private var told = Told(current: 0, state: .base)
@@ -58,10 +59,14 @@ struct PathKeeper: ~Copyable {
         }
     }
 
-    /// `headers` are those of IP and UDP, `overhead` what a record adds to its plaintext.
+    /// `headers` are those of IP and UDP, `overhead` what a record adds to its plaintext, `maximumPlaintext` the most that
+    /// the peer takes in one.
     init(
-        _ settings: PathSettings, headers: Int, overhead: Int, peerMode: HeartbeatMode?, seed: UInt64, now: Instant
+        _ settings: PathSettings, headers: Int, overhead: Int,
+        maximumPlaintext: Int = RecordHeader.maximumPlaintextLength,
+        peerMode: HeartbeatMode?, seed: UInt64, now: Instant
     ) {
+        largestPlaintext = Int32(maximumPlaintext)
         self.headers = Int32(headers)
         self.overhead = Int32(overhead)
         random = SplitMix64(seed: seed)
@@ -69,7 +74,8 @@ struct PathKeeper: ~Copyable {
         monitor?.drawJitter(&random)
         // A record can carry no more, and a probe that is cut down to what it can proves nothing.
         discovery = PathMTUDiscovery(
-            settings, headers: headers, largest: HeartbeatMessage.maximumSize + overhead + headers,
+            settings, headers: headers,
+            largest: min(HeartbeatMessage.maximumSize, maximumPlaintext) + overhead + headers,
             isProbing: peerMode == .peerAllowedToSend, now: now)
     }
 
@@ -91,7 +97,11 @@ struct PathKeeper: ~Copyable {
 
     /// The most plaintext bytes that reach the peer in one packet.
     @inline(__always)
-    var maximumDatagram: Int { max(discovery.current - Int(headers) - Int(overhead), 0) }
+    var maximumDatagram: Int { min(max(discovery.current - Int(headers) - Int(overhead), 0), maximumPlaintext) }
+
+    /// The most plaintext bytes that the peer takes in one record.
+    @inline(__always)
+    var maximumPlaintext: Int { Int(largestPlaintext) }
 
     /// When ``handleTimeout(now:)`` has something to do.
     var deadline: Instant? {

@@ -34,7 +34,7 @@ struct Credentials {
         var plans: [GroupPlan] = []
         for group in configuration.groups {
             // All tunnels of a group have the same identity and trust.
-            guard let context = context(for: group[0]) else { continue }
+            guard let context = context(for: group) else { continue }
             plans.append(GroupPlan(tunnels: group.map { TunnelPlan(settings: $0, context: context) }))
         }
         return diagnostics.contains { $0.severity == .error } ? nil : plans
@@ -46,7 +46,8 @@ struct Credentials {
         for trust in configuration.trusts { load(trust) }
     }
 
-    private mutating func context(for tunnel: TunnelSettings) -> HandshakeContext? {
+    private mutating func context(for group: TunnelGroup) -> HandshakeContext? {
+        let tunnel = group[0]
         var options = HandshakeContext.Options()
         if let identity = tunnel.identity {
             options.credential = credentials[identity.name]
@@ -62,6 +63,7 @@ struct Credentials {
         options.requiresExtendedMasterSecret = tunnel.requireExtendedMasterSecret
         options.heartbeatMode = tunnel.heartbeat.mode
         options.applicationProtocol = tunnel.sharing == .never ? nil : SharedFrame.applicationProtocol
+        if tunnel.role == .server { options.serverNames = Set(group.compactMap(\.requestedName)) }
         options.requiresApplicationProtocol = tunnel.sharing == .always && tunnel.role == .server
         if let keyLog { options.keyLog = { keyLog.write($0) } }
         do {

@@ -19,13 +19,7 @@ struct TunnelPlan: Sendable {
     var member: GroupMember {
         GroupMember(
             service: settings.service, target: target, limits: settings.limits, access: settings.access,
-            oversize: settings.oversize, serverName: settings.role == .server ? requestedName : nil)
-    }
-
-    /// Server: the name by which a client in dedicated mode asks for the tunnel.
-    private var requestedName: String? {
-        guard case .name(let name) = settings.serverName else { return nil }
-        return name.lowercased()
+            oversize: settings.oversize, serverName: settings.role == .server ? settings.requestedName : nil)
     }
 
     var path: PathSettings { PathSettings(heartbeat: settings.heartbeat, pathMTU: settings.mtu) }
@@ -44,5 +38,13 @@ struct TunnelPlan: Sendable {
         case .address(let address): .endpoint(Endpoint(address: address, port: settings.forward.value.port))
         case .name(let name): .name(name)
         }
+    }
+}
+
+extension TunnelSettings {
+    /// Server: the name by which a client in dedicated mode asks for the tunnel, in lower case.
+    var requestedName: String? {
+        guard case .name(let name) = serverName else { return nil }
+        return name.lowercased()
     }
 }

@@ -49,6 +49,14 @@ extension OpenSSLHandshake {
             return unsafe copy(secret, to: key, room: keyRoom)
         }
 
+    /// SSL_CTX_set_tlsext_servername_callback: acknowledges a name that decides something.
+    static let judgeName: culvert_name_judge = { ssl, _, _ in
+        guard let ssl = unsafe ssl, let handshake = unsafe owner(of: ssl), let name = unsafe handshake.serverName(ssl),
+            handshake.context.options.serverNames.contains(name)
+        else { return SSL_TLSEXT_ERR_NOACK }
+        return SSL_TLSEXT_ERR_OK
+    }
+
     /// SSL_CTX_set_keylog_callback.
     static let logKeys: @convention(c) (OpaquePointer?, UnsafePointer<CChar>?) -> Void = { ssl, line in
         guard let handshake = unsafe ssl.flatMap({ unsafe owner(of: $0) }), let line = unsafe line else { return }

@@ -48,6 +48,9 @@ public final class HandshakeContext: @unchecked Sendable {
         /// Whether a server ends handshakes in which ``applicationProtocol`` is not offered. A client finds out what
         /// was agreed on from the result.
         public var requiresApplicationProtocol = false
+        /// The host names by which a server's clients tell its tunnels apart, in lower case. A client is told that its name
+        /// was understood (RFC 6066 §3) only if it is one of them.
+        public var serverNames: Set<String> = []
         /// Whether sessions may be resumed by tickets (RFC 5077) under a key that is made with the context.
         public var usesSessionTickets = false
         /// Takes the lines of a key log (`SSLKEYLOGFILE`), from any thread. Whoever reads them can read everything.
@@ -188,7 +191,7 @@ public final class HandshakeContext: @unchecked Sendable {
             // Cookies have been checked before a handshake is made; one that has none here is an error.
             unsafe SSL_CTX_set_cookie_verify_cb(pointer) { _, _, _ in 1 }
             unsafe SSL_CTX_set_cookie_generate_cb(pointer) { _, _, _ in 0 }
-            unsafe culvert_accept_server_names(pointer)
+            unsafe culvert_judge_server_names(pointer, OpenSSLHandshake.judgeName)
         }
         if options.keyLog != nil { unsafe SSL_CTX_set_keylog_callback(pointer, OpenSSLHandshake.logKeys) }
     }

@@ -266,13 +266,15 @@ public final class OpenSSLHandshake: HandshakeEngine {
             let kept = unsafe ClientSession(adopting: session)
             if isResumable { self.session = kept }
         }
-        return .established(
-            HandshakeResult(
-                protection: protection, nextSequence: transport.nextSequence[1],
-                receivedSequences: authenticSequences(protection), finalFlight: finalFlight,
-                peer: unsafe context.shared(PeerIdentity(of: ssl)), cipherSuite: suite.name, isResumed: isResumed,
-                peerHeartbeatMode: peerHeartbeatMode, applicationProtocol: unsafe applicationProtocol(ssl),
-                serverName: unsafe context.role == .client ? requestedName : serverName(ssl)))
+        var result = HandshakeResult(
+            protection: protection, nextSequence: transport.nextSequence[1],
+            receivedSequences: authenticSequences(protection), finalFlight: finalFlight,
+            peer: unsafe context.shared(PeerIdentity(of: ssl)), cipherSuite: suite.name, isResumed: isResumed,
+            peerHeartbeatMode: peerHeartbeatMode, applicationProtocol: unsafe applicationProtocol(ssl),
+            serverName: unsafe context.role == .client ? requestedName : serverName(ssl))
+        let asked = unsafe Int(culvert_max_fragment_length(ssl))
+        if asked > 0 { result.maximumPlaintext = asked }
+        return .established(result)
     }
 
     /// What both ends agreed on; a server's answer that nobody asked for is none.
@@ -286,7 +288,7 @@ public final class OpenSSLHandshake: HandshakeEngine {
     }
 
     /// The name that a client asked for, or had asked for when the session began; nil also for what is no host name.
-    private func serverName(_ ssl: OpaquePointer) -> String? {
+    func serverName(_ ssl: OpaquePointer) -> String? {
         guard let text = unsafe SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name) else { return nil }
         let name = unsafe String(cString: text).lowercased()
         let isHostName = name.utf8.allSatisfy {

@@ -20,9 +20,7 @@ extension Association {
     func fate(of byteCount: Int, _ policy: OversizePolicy) -> DatagramFate {
         let limit = maximumDatagram
         if byteCount <= limit || !isEstablished { return .whole }
-        guard byteCount <= RecordHeader.maximumPlaintextLength else {
-            return .dropped(limit: RecordHeader.maximumPlaintextLength)
-        }
+        guard byteCount <= maximumPlaintext else { return .dropped(limit: maximumPlaintext) }
         // Nothing is dropped because of an assumption: until the first search has ended, IP may fragment what it has
         // to.
         return policy == .fragment || !isPathKnown ? .fragmented(limit: limit) : .dropped(limit: limit)

@@ -58,7 +58,7 @@ extension GroupEnd where Output: ~Copyable {
         let fate = links[link].keys.current?.value.fate(of: datagram.byteCount, policy) ?? .whole
         if fate != .whole {
             // While the search continues, a larger size may be about to be found; but none is larger than a record.
-            let isHopeless = datagram.byteCount > RecordHeader.maximumPlaintextLength
+            let isHopeless = datagram.byteCount > links[link].keys.current?.value.maximumPlaintext ?? 0
             if isHopeless || links[link].keys.current?.value.isPathSettled == true {
                 tellOversize(datagram.byteCount, fate, flow: flow, now: now)
             }
@@ -83,7 +83,7 @@ extension GroupEnd where Output: ~Copyable {
             return countDrop(.closed, flow: flow)
         }
         let headerSize = header.bytes.byteCount
-        let limit = min(links[link].keys.current?.value.maximumDatagram ?? 0, RecordHeader.maximumPlaintextLength)
+        let limit = links[link].keys.current?.value.maximumDatagram ?? 0
         if headerSize + datagram.byteCount <= limit {
             guard seal(prefix: header.bytes, payload: datagram, mayFragment: false, at: link) else {
                 flows[flow].counters.dropped &+= 1

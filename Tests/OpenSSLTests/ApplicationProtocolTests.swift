@@ -54,6 +54,7 @@ import Wire
         func context(_ role: HandshakeContext.Role, _ applicationProtocol: String?) throws -> HandshakeContext {
             var options = options(role == .client ? pki.clientOptions : pki.serverOptions, applicationProtocol)
             options.usesSessionTickets = true
+            options.serverNames = ["server.example.net"]
             return try HandshakeContext(role, options)
         }
         let server = try context(.server, Self.name)
