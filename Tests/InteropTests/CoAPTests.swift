@@ -71,19 +71,30 @@ private let hasCoAP = ["coap-client-openssl", "coap-client-gnutls", "coap-client
                 tunnel("by-\(way)", listen: "udp://127.0.0.1:\(entrance)", forward: "dtls://127.0.0.1:\(way)")
             }.joined()
         let daemon = try await DaemonFixture(credentials(.ecdsa, role, keys) + tunnels, settings: "", sharing: "auto")
-        let clients = try zip(entrances, ways.ports).map { entrance, way in
-            try Program(
-                role == .server
+        let complaints = try await withThrowingTaskGroup(of: String?.self) { group in
+            for (entrance, way) in zip(entrances, ways.ports) {
+                let arguments =
+                    role == .server
                     ? [
-                        "coap-client-gnutls", "-B", "90", "-c", keys.path("client.crt"), "-j", keys.path("client.key"),
+                        "coap-client-gnutls", "-B", "20", "-c", keys.path("client.crt"), "-j", keys.path("client.key"),
                         "-C", keys.path("ca.crt"), "coaps://127.0.0.1:\(way)/.well-known/core",
-                    ] : ["coap-client-notls", "-B", "90", "coap://127.0.0.1:\(entrance)/.well-known/core"])
+                    ] : ["coap-client-notls", "-B", "20", "coap://127.0.0.1:\(entrance)/.well-known/core"]
+                group.addTask { try await Self.complaint(of: arguments) }
+            }
+            return try await group.reduce(into: []) { if let complaint = $1 { $0.append(complaint) } }
         }
-        for client in clients {
-            #expect(try await client.expectExit(within: .seconds(95)) == 0)
-            #expect(client.said.contains("</time>"), "\(client)\n\(server)\n\(daemon.log.suffix(3000))")
-        }
+        #expect(complaints.isEmpty, "\(complaints)\n\(server)\n\(daemon.log.suffix(3000))")
         #expect(try daemon.associations().allSatisfy { $0.authFailures == 0 })
         withExtendedLifetime(ways) {}
+    }
+
+    /// Runs a client until it gets its answer: it gives up before its time when its own handshake takes too long.
+    private static func complaint(of arguments: [String]) async throws -> String? {
+        var last = ""
+        for _ in 1...5 {
+            last = try await Program.run(arguments, within: .seconds(40)).said
+            if last.contains("</time>") { return nil }
+        }
+        return last
     }
 }

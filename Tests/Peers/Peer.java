@@ -77,9 +77,15 @@ public final class Peer {
             engine.setSSLParameters(parameters);
             engine.beginHandshake();
             if (!isServer) settle(ByteBuffer.allocate(0));
+            rest();
         }
 
-        void take(ByteBuffer datagram) { settle(datagram); }
+        void take(ByteBuffer datagram) {
+            settle(datagram);
+            rest();
+        }
+
+        private void rest() { due = System.nanoTime() + 1_000_000_000L; }
 
         void write(String text) {
             if (waiting.size() == 10) waiting.remove();
@@ -98,7 +104,6 @@ public final class Peer {
                 say("over: " + error);
                 try { while (wrap(ByteBuffer.allocate(0)) > 0) {} } catch (IOException ignored) {}
             }
-            due = System.nanoTime() + 1_000_000_000L;
         }
 
         private boolean step(ByteBuffer datagram) throws IOException {
@@ -157,6 +162,7 @@ public final class Peer {
                 say("over: " + error);
             }
             settle(ByteBuffer.allocate(0));
+            rest();
         }
     }
 
