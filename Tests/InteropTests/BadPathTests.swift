@@ -36,21 +36,6 @@ private struct Way {
 /// A line that tells whose and the how manieth it is, and whether it has been harmed.
 private func message(seed: Int, round: Int) -> String { "seed \(seed) round \(round) \(seed * 7919 + round * 104_729)" }
 
-/// culvert-impair in front of `port`.
-private func badPath(to port: UInt16, seed: Int) async throws -> (program: Program, port: UInt16) {
-    let program = try Program([
-        Program.built("culvert-impair"), "--listen", "127.0.0.1:0", "--forward", "127.0.0.1:\(port)", "--seed",
-        "\(seed)",
-        "--drop", "20%", "--duplicate", "20%", "--reorder", "20%",
-    ])
-    let line = try await eventually("the address of \(program)", within: .seconds(60)) {
-        program.lines(with: "listening on").first
-    }
-    let word = line.split(separator: " ").first { $0.hasSuffix(",") }?.dropLast()
-    guard let endpoint = word.flatMap({ Endpoint($0) }) else { throw Unusable(line) }
-    return (program, endpoint.port)
-}
-
 /// An application behind a daemon that says `echo ` and what it got, and finds fault with any line that is not a message.
 /// It repeats its last answer to everybody, because a datagram that OpenSSL drops, being a double, has socat wait for the
 /// next one and forget about its input.

@@ -48,4 +48,53 @@ private let hasCoAP = ["coap-client-openssl", "coap-client-gnutls", "coap-client
         #expect(status == 0 && said.contains("</time>"), "\(said)\n\(server)\n\(daemon.log)")
         try await daemon.line(with: "DNS:localhost", "established")
     }
+
+    /// Each seed's client asks for a confirmation of what it sends, so that CoAP repeats what gets lost. RFC 7252 §4.2.
+    @Test(arguments: Role.allCases)
+    func `libcoap on GnuTLS gets along over bad paths`(_ role: Role) async throws {
+        let keys = try await TestKeys.shared()
+        let (plain, base) = (try FreePorts.next(), try FreePorts.next())
+        let secure = base + 1
+        let server = try Program(
+            role == .server
+                ? ["coap-server-notls", "-A", "127.0.0.1", "-p", "\(plain)"]
+                : [
+                    "coap-server-gnutls", "-A", "127.0.0.1", "-p", "\(base)", "-c", keys.path("server.crt"),
+                    "-j", keys.path("server.key"), "-C", keys.path("ca.crt"),
+                ])
+        let ways = try await Road.bad.ways(to: secure)
+        let entrances = try ways.ports.map { _ in try FreePorts.next() }
+        let tunnels =
+            role == .server
+            ? tunnel(listen: "dtls://127.0.0.1:\(secure)", forward: "udp://127.0.0.1:\(plain)")
+            : zip(entrances, ways.ports).map { entrance, way in
+                tunnel("by-\(way)", listen: "udp://127.0.0.1:\(entrance)", forward: "dtls://127.0.0.1:\(way)")
+            }.joined()
+        let daemon = try await DaemonFixture(credentials(.ecdsa, role, keys) + tunnels, settings: "", sharing: "auto")
+        let complaints = try await withThrowingTaskGroup(of: String?.self) { group in
+            for (entrance, way) in zip(entrances, ways.ports) {
+                let arguments =
+                    role == .server
+                    ? [
+                        "coap-client-gnutls", "-B", "20", "-c", keys.path("client.crt"), "-j", keys.path("client.key"),
+                        "-C", keys.path("ca.crt"), "coaps://127.0.0.1:\(way)/.well-known/core",
+                    ] : ["coap-client-notls", "-B", "20", "coap://127.0.0.1:\(entrance)/.well-known/core"]
+                group.addTask { try await Self.complaint(of: arguments) }
+            }
+            return try await group.reduce(into: []) { if let complaint = $1 { $0.append(complaint) } }
+        }
+        #expect(complaints.isEmpty, "\(complaints)\n\(server)\n\(daemon.log.suffix(3000))")
+        #expect(try daemon.associations().allSatisfy { $0.authFailures == 0 })
+        withExtendedLifetime(ways) {}
+    }
+
+    /// Runs a client until it gets its answer: it gives up before its time when its own handshake takes too long.
+    private static func complaint(of arguments: [String]) async throws -> String? {
+        var last = ""
+        for _ in 1...5 {
+            last = try await Program.run(arguments, within: .seconds(40)).said
+            if last.contains("</time>") { return nil }
+        }
+        return last
+    }
 }

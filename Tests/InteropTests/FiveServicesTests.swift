@@ -134,41 +134,6 @@ private final class FiveServices: Sendable {
             environment: ["SNMP_PERSISTENT_DIR": directory("snmpd"), "MIBS": ""])
     }
 
-    private static func radiusServer(_ port: UInt16, _ directory: TemporaryDirectory) throws -> Program {
-        try directory.write(
-            """
-            libdir = /usr/lib/freeradius
-            modules {
-                pap {
-                }
-            }
-            client localhost {
-                ipaddr = 127.0.0.1
-                secret = testing123
-            }
-            server default {
-                listen {
-                    type = auth
-                    ipaddr = 127.0.0.1
-                    port = \(port)
-                }
-                authorize {
-                    if (&User-Name == "alice") {
-                        update control {
-                            &Cleartext-Password := "wonderland"
-                        }
-                    }
-                    pap
-                }
-                authenticate {
-                    pap
-                }
-            }
-
-            """, "radiusd.conf")
-        return try Program(["freeradius", "-f", "-l", "stdout", "-d", directory.path])
-    }
-
     private static func dnsServer(_ port: UInt16, _ longAnswer: [String]) throws -> Program {
         try Program([
             "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", "--log-facility=-",
@@ -209,18 +174,9 @@ private final class FiveServices: Sendable {
 
     /// The right password is accepted and a wrong one is not.
     func radius() async throws {
-        for (password, answer) in [("wonderland", "Access-Accept"), ("looking glass", "Access-Reject")] {
-            let file = try directory.write(
-                "User-Name = \"alice\"\nUser-Password = \"\(password)\"\n", "request-\(answer)")
-            let isAccepted = answer == "Access-Accept"
-            let said = try await ask(
-                "radius",
-                [
-                    "radclient", "-x", "-t", "5", "-r", "3", "-f", file, "127.0.0.1:\(port("radius"))", "auth",
-                    "testing123",
-                ], status: isAccepted ? 0 : 1)
-            #expect(said.contains("Received \(answer)"), "\(said)")
-        }
+        let port = try #require(entrances["radius"])
+        let complaint = try await complaint(ofRadiusAt: port, directory)
+        #expect(complaint == nil, "\(complaint ?? "")\nto \(about("radius"))")
     }
 
     /// A short answer, and one of more than a packet of Ethernet.

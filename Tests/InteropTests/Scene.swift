@@ -70,6 +70,18 @@ func clientTunnel(
     """
 }
 
+/// A tunnel's section that says what it has to and nothing else.
+func tunnel(_ name: String = "under-test", listen: String, forward: String, _ settings: String = "") -> String {
+    """
+    [[tunnel]]
+    name = "\(name)"
+    listen = "\(listen)"
+    forward = "\(forward)"
+    \(settings)
+
+    """
+}
+
 /// culvert as the server, in front of an application that is the test.
 final class ServerScene: Sendable {
     let daemon: DaemonFixture

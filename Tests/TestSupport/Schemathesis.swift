@@ -9,12 +9,7 @@ public enum Schemathesis {
     public static let description = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         .deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("docs/openapi.json").path
 
-    /// Where scripts/dependencies puts it.
-    private static let program: String = {
-        let environment = ProcessInfo.processInfo.environment
-        let cache = environment["XDG_CACHE_HOME"] ?? (environment["HOME"] ?? "/root") + "/.cache"
-        return (environment["CULVERT_TOOLS"] ?? cache + "/culvert") + "/schemathesis/bin/schemathesis"
-    }()
+    private static let program = Tools.path("schemathesis", "schemathesis")
 
     /// Whether it can run here.
     public static var isInstalled: Bool { access(program, X_OK) == 0 && Program.isInstalled("socat") }
