@@ -1,5 +1,4 @@
-// Botan's command line. It has no certificate of its own as a client and asks for none as a server, which has one client at a
-// time and no timer.
+// Botan's command line. It has no certificate of its own as a client and asks for none as a server.
 
 import TestSupport
 import Testing
@@ -37,8 +36,7 @@ import Wire
         withExtendedLifetime(way) {}
     }
 
-    /// Its server selects an application protocol of its own, whatever the client has offered, which RFC 7301 §3.1 does not let it
-    /// do and OpenSSL refuses; so nothing is offered.
+    /// Where culvert's protocol is offered, its server's hello has an extension that OpenSSL refuses; so nothing is offered.
     @Test func `Botan's server exchanges data with a client`() async throws {
         let keys = try await TestKeys.shared()
         let (port, entrance) = (try FreePorts.next(), try FreePorts.next())
