@@ -200,7 +200,9 @@ func words(_ lines: [StyledLine], _ style: TextStyle) -> String {
                         encrypted: DTLS 1.2, ECDHE-ECDSA-AES256-GCM-SHA384, 2 peers CN=branch-7,
                         CN=branch-9
                 coap    DOWN  udp [::1]:5683 → dtls 198.51.100.40:5684
-                        ! nothing passes: 198.51.100.40:5684 has not answered for 4 minutes
+                        ! nothing passes: 198.51.100.40:5684 has not answered yet: check that it
+                          runs, its address and port, the firewalls between, and a pre-shared
+                          key at both ends (for 4 minutes)
                         ! the certificate CN=edge-7 expires in 5 days, on 2026-09-27
 
                 culvert 1.2.3, pid 4242, up 3 d 4 h, 4 associations, 2 flows, 2 workers,

@@ -41,7 +41,7 @@ private func texts(
                 "culvert 1.2.3  up 3 d 4 h  4 associations  2 flows  23.4 MiB           14:13:21Z",
                 "2 tunnels up, 1 tunnel DOWN   in 0 B/s, out 256 KiB/s",
                 "! radius: dropping 3.0/s now: queue_full",
-                "! coap: nothing passes: 198.51.100.40:5684 has not answered for 4 minutes",
+                "! coap: nothing passes: 198.51.100.40:5684 has not answered yet: check that it r",
                 "! coap: the certificate CN=edge-7 expires in 5 days, on 2026-09-27",
                 "",
                 "NAME    STATE  PEERS  FLOWS  IN/s  OUT/s  DROPS/s  HISTORY",
