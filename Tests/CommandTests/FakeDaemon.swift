@@ -43,7 +43,10 @@ struct DaemonFacts: Sendable {
         status.tunnels[1].ciphers = ["ECDHE-ECDSA-AES256-GCM-SHA384"]
         status.tunnels[1].peers = 2
         status.tunnels[1].peerIdentities = ["CN=branch-7", "CN=branch-9"]
-        status.tunnels[2].problem = "198.51.100.40:5684 has not answered yet: check that it runs, its address and port, the firewalls between, and a pre-shared key at both ends (for 4 minutes)"
+        status.tunnels[2].problem = """
+            198.51.100.40:5684 has not answered yet: check that it runs, its address and port, the firewalls between, \
+            and a pre-shared key at both ends (for 4 minutes)
+            """
         let associations = associations(now: now)
         status.associations = associations.count
         let flows = flows(now: now)

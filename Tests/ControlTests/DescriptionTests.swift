@@ -78,6 +78,7 @@ struct DescriptionTests {
         var summary = DaemonStatus.Summary(name: "a", role: .server, listen: "b", forward: "c", state: .down)
         summary.mode = .plain
         summary.problem = "nobody answers"
+        summary.lastFailure = "nobody knows it"
         status.tunnels = [summary]
         var reload = ReloadResult()
         reload.errors = [.init(severity: "error", message: "m", location: "f:1:1")]
