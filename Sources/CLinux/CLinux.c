@@ -112,18 +112,21 @@ bool culvert_decode_endpoint(const struct sockaddr_in6 *storage, culvert_endpoin
 culvert_control culvert_read_control(const culvert_message *message) {
     culvert_control result = {0};
     struct msghdr *header = (struct msghdr *)&message->header;
+    bool is_ipv4 = false;
     for (struct cmsghdr *item = CMSG_FIRSTHDR(header); item != NULL; item = CMSG_NXTHDR(header, item)) {
         if (item->cmsg_level == SOL_UDP && item->cmsg_type == UDP_GRO) {
             memcpy(&result.segment_size, CMSG_DATA(item), sizeof result.segment_size);
-        } else if (item->cmsg_level == IPPROTO_IPV6 && item->cmsg_type == IPV6_PKTINFO) {
+        } else if (item->cmsg_level == IPPROTO_IPV6 && item->cmsg_type == IPV6_PKTINFO && !is_ipv4) {
             struct in6_pktinfo info;
             memcpy(&info, CMSG_DATA(item), sizeof info);
             read_address(&info.ipi6_addr, &result.destination_high, &result.destination_low);
         } else if (item->cmsg_level == IPPROTO_IP && item->cmsg_type == IP_PKTINFO) {
             struct in_pktinfo info;
             memcpy(&info, CMSG_DATA(item), sizeof info);
-            // Unlike ipi_addr this is an address of this host even for a broadcast.
+            // Unlike ipi_addr, and what IPV6_PKTINFO says of IPv4, this is an address of this host even for a broadcast.
+            result.destination_high = 0;
             result.destination_low = mapped(info.ipi_spec_dst);
+            is_ipv4 = true;
         }
     }
     if (is_group(result.destination_high, result.destination_low)) {

@@ -124,9 +124,9 @@ public final class UDPSocket {
             socket(family, CInt(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0), "socket")
         if options.reusePort { try set(SOL_SOCKET, SO_REUSEPORT, 1, "set SO_REUSEPORT") }
         if options.packetInfo {
-            family == AF_INET
-                ? try set(CInt(IPPROTO_IP), IP_PKTINFO, 1, "set IP_PKTINFO")
-                : try set(CInt(IPPROTO_IPV6), IPV6_RECVPKTINFO, 1, "set IPV6_RECVPKTINFO")
+            // Of IPv4 at a dual-stack socket, too: only IP_PKTINFO tells this host's address where a broadcast came.
+            try set(CInt(IPPROTO_IP), IP_PKTINFO, 1, "set IP_PKTINFO")
+            if family == AF_INET6 { try set(CInt(IPPROTO_IPV6), IPV6_RECVPKTINFO, 1, "set IPV6_RECVPKTINFO") }
         }
         if let bytes = options.receiveBufferBytes { ask(bytes, forced: SO_RCVBUFFORCE, plain: SO_RCVBUF) }
         if let bytes = options.sendBufferBytes { ask(bytes, forced: SO_SNDBUFFORCE, plain: SO_SNDBUF) }

@@ -61,6 +61,28 @@ import Wire
         #expect(answers.allSatisfy { $0.source == asked })
     }
 
+    @Test(arguments: [IPAddress.anyIPv4, .anyIPv6])
+    func `a broadcast is answered from this host's own address`(_ any: IPAddress) throws {
+        var options = UDPSocket.Options()
+        options.packetInfo = true
+        let server = try UDPSocket.bound(to: Endpoint(address: any, port: 0), options: options)
+        // The whole network of the loopback interface has a broadcast address like any other.
+        let sender = socket(AF_INET, CInt(SOCK_DGRAM.rawValue), 0)
+        defer { close(sender) }
+        var (isAllowed, size) = (CInt(1), socklen_t(MemoryLayout<CInt>.size))
+        #expect(unsafe setsockopt(sender, SOL_SOCKET, SO_BROADCAST, &isAllowed, size) == 0)
+        var target = sockaddr_in()
+        target.sin_family = sa_family_t(AF_INET)
+        target.sin_port = server.localEndpoint.port.bigEndian
+        target.sin_addr.s_addr = (0x7fff_ffff as UInt32).bigEndian
+        size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let sent = unsafe withUnsafePointer(to: target) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe sendto(sender, "x", 1, 0, $0, size) }
+        }
+        try #require(sent == 1)
+        #expect(try collect(1, from: server).map(\.destination) == [.loopbackIPv4])
+    }
+
     @Test func `without packetInfo the destination is unspecified, and that is no source`() throws {
         let server = try UDPSocket.bound(to: loopback4)
         let client = try UDPSocket.connected(to: server.localEndpoint)
