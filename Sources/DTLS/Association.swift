@@ -260,6 +260,9 @@ public struct Association<Engine: HandshakeEngine>: ~Copyable {
     /// dropped.
     public mutating func abandon() { end(.closed) }
 
+    /// Ends because nothing can be sent any more from where it has been sent.
+    public mutating func loseAddress() { end(.noAddress) }
+
     /// Counts a datagram that was to be sent and is dropped instead.
     public mutating func dropOffered(_ reason: DropReason) {
         counters.offered &+= 1

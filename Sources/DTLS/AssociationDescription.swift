@@ -16,6 +16,8 @@ public enum AssociationEnd: Hashable, Sendable {
     case exhausted
     /// The peer no longer answers heartbeats.
     case unanswered
+    /// The address that this end has sent from is no longer this host's.
+    case noAddress
     /// Somebody else has authenticated at the peer's address.
     case replaced(by: PeerIdentity)
 }

@@ -169,7 +169,13 @@ final class GroupRunner<Side: RunnableSide>: Runner {
     func handle(_ error: SystemError, at socket: GroupSocket) { log.whole.failedToRead(error) }
 
     func handleSendFailure(_ origin: DatagramOrigin, _ failure: SendFailure, count: Int, now: Instant) {
-        group.handleSendFailure(origin, failure, count: count, now: now)
+        let isConfirmed = failure != .noAddress || hasLostAddress(origin)
+        group.handleSendFailure(origin, isConfirmed ? failure : .unreachable, count: count, now: now)
+    }
+
+    private func hasLostAddress(_ origin: DatagramOrigin) -> Bool {
+        guard case .own(let owner) = origin else { return false }
+        return group.output.socket(.own(owner))?.hasLostAddress == true
     }
 
     func handleAddresses(_ addresses: [Endpoint], member: Int, now: Instant) {

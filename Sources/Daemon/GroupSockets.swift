@@ -163,6 +163,8 @@ extension SendFailure {
         switch code {
         case EMSGSIZE: self = .tooLarge
         case EAGAIN, ENOBUFS, ENOMEM: self = .noRoom
+        // To be confirmed: a route that is missing for a while looks the same.
+        case EINVAL, EADDRNOTAVAIL, ENETUNREACH: self = .noAddress
         default: self = .unreachable
         }
     }

@@ -36,6 +36,7 @@ extension AssociationEnd {
         case .closed: "closed by this end"
         case .exhausted: "all sequence numbers are used"
         case .unanswered: "the peer is gone: it answers no heartbeats"
+        case .noAddress: "this host's address, from which it was sent, is gone"
         case .replaced(let identity): "another peer has authenticated at its address: \(identity)"
         }
     }

@@ -94,6 +94,16 @@ public final class UDPSocket {
         self.fragmentation = fragmentation
     }
 
+    /// Whether the address that it sends from is no longer one of this host's, so that no other socket can have it.
+    public var hasLostAddress: Bool {
+        do {
+            _ = try UDPSocket.bound(to: Endpoint(address: localEndpoint.address, port: 0, scope: localEndpoint.scope))
+            return false
+        } catch {
+            return error.code == EADDRNOTAVAIL
+        }
+    }
+
     /// What ICMP, or the local interface, said of a datagram that was sent from here.
     public struct PathError: Equatable, Sendable {
         /// Where it was going.

@@ -258,7 +258,7 @@ extension GroupEnd where Side == ClientSide, Output: ~Copyable {
             links[link].state = .idle
             output.close(links.id(link))
             return nil
-        case .exhausted:
+        case .exhausted, .noAddress:
             return retry(link, after: .zero, now: now)
         case .unanswered:
             // Try again at once, at the next address if there are several: this one has gone silent.

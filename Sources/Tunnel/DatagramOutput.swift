@@ -55,13 +55,16 @@ public enum SendFailure: Sendable {
     case tooLarge
     /// Refused by the far host, or there is no route to it.
     case unreachable
+    /// The socket's own address is no longer one of this host's: nothing will ever leave through it again. No packet from
+    /// outside can bring this about.
+    case noAddress
 
     /// The counter that it goes to.
     public var reason: DropReason {
         switch self {
         case .noRoom: .sendBuffer
         case .tooLarge: .messageSize
-        case .unreachable: .unreachable
+        case .unreachable, .noAddress: .unreachable
         }
     }
 }

@@ -205,6 +205,8 @@ extension GroupEnd where Output: ~Copyable {
                 return members[Int(links[link].member)].counters.drops.add(failure.reason, count)
             }
             links[link].keys.current?.value.handleSendFailure(failure, count: count, now: now)
+            // A client's socket is bound to one address, and a new one is opened with the next attempt.
+            if Side.isClient, failure == .noAddress { links[link].keys.current?.value.loseAddress() }
             attendIfNeeded(link)
         } else if let flow = flowID.flatMap({ flows.place(of: $0) }) {
             countDrop(failure.reason, count, flow: flow)

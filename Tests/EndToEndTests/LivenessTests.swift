@@ -127,6 +127,32 @@ struct LivenessTests {
         try await traffic.end()
     }
 
+    // Of IPv6 the kernel goes on sending from an address that is gone, so there only heartbeats tell.
+    @Test func `a client whose host has got another IPv4 address goes on at once`() async throws {
+        let pair = try await LabPair("", sharing: nil)
+        var sources: Set<Endpoint> = []
+        func pass(within limit: Duration) async throws {
+            try await eventually("an answer: \(pair.logs)", within: limit, every: .milliseconds(20)) {
+                pair.sender.send([1])
+                while let asked = pair.target.take() {
+                    sources.insert(asked.source)
+                    pair.target.send(asked.bytes, to: asked.source)
+                }
+                return pair.sender.take() != nil
+            }
+        }
+        try await pass(within: .seconds(20))
+        try await pair.lab.replaceClientAddress()
+        pair.sender.drain()
+        let begin = ContinuousClock.now
+        try await pass(within: .seconds(10))
+        let took = ContinuousClock.now - begin
+        print("liveness: data again \(took) after the host's address was replaced")
+        #expect(took < .seconds(4), "\(pair.logs)")
+        #expect(
+            pair.client.lines(with: "this host's address, from which it was sent, is gone").count == 1, "\(pair.logs)")
+    }
+
     @Test func `with the defaults a dead peer is noticed within 25 seconds by both ends`() async throws {
         let pair = try await LabPair("")
         let traffic = Traffic(from: pair.sender, to: pair.target, sizes: [200], every: .milliseconds(100))

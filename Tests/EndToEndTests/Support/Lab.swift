@@ -106,6 +106,17 @@ final class Lab: Sendable {
         try await run("ip -n \(space(.router)) link set to-server \(isUp ? "up" : "down")")
     }
 
+    /// Gives the client's host another IPv4 address in the place of the one that it has, as a new lease does.
+    func replaceClientAddress() async throws {
+        let ip = "ip -n \(space(.client))"
+        try await run(
+            """
+            \(ip) addr del 10.77.1.2/24 dev wire
+            \(ip) addr add 10.77.1.3/24 dev wire
+            \(ip) route replace default via 10.77.1.1
+            """)
+    }
+
     /// Opens a socket on a host.
     func peer(on host: Host, _ local: Endpoint, connectedTo remote: Endpoint? = nil) async throws -> Peer {
         let path = "/run/netns/\(space(host))"
