@@ -57,7 +57,9 @@ private func serial(_ script: inout Script, _ page: [AssociationSnapshot]) -> UI
     return page.isEmpty || choice & 0x80 != 0 ? UInt64(choice & 0x7f) : page[choice % page.count].serial
 }
 
-private func failure(_ script: inout Script) -> SendFailure { [.noRoom, .tooLarge, .unreachable, .noAddress][script.below(4)] }
+private func failure(_ script: inout Script) -> SendFailure {
+    [.noRoom, .tooLarge, .unreachable, .noAddress][script.below(4)]
+}
 
 /// How often a group may be called at one deadline after the other before time has to go on.
 private let callsInARow = 2000

@@ -77,7 +77,9 @@ import Wire
         target.sin_addr.s_addr = (0x7fff_ffff as UInt32).bigEndian
         size = socklen_t(MemoryLayout<sockaddr_in>.size)
         let sent = unsafe withUnsafePointer(to: target) { pointer in
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe sendto(sender, "x", 1, 0, $0, size) }
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe sendto(sender, "x", 1, 0, $0, size)
+            }
         }
         try #require(sent == 1)
         #expect(try collect(1, from: server).map(\.destination) == [.loopbackIPv4])
