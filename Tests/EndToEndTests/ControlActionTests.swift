@@ -133,7 +133,7 @@ import Wire
     @Test func `events tell what happens to associations, with ids that can be asked for`() async throws {
         let pair = try await Pair(
             clientTunnel: "max_flows = 1\n[tunnel.reconnect]\nminimum = \"50ms\"\nmaximum = \"100ms\"\n",
-            clientDaemon: "log_level = \"debug\"")
+            clientDaemon: "workers = 1\nlog_level = \"debug\"")
         let events = EventRecord(pair.client)
         let first = try pair.sender()
         try await pair.converse(first, [1])

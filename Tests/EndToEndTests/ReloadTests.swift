@@ -28,7 +28,8 @@ import Wire
     }
 
     @Test func `limits, access, levels and waits apply to what runs, and end nothing`() async throws {
-        let pair = try await Pair(serverTunnel: "allow_from = [\"127.0.0.0/8\"]\nmax_flows = 100")
+        let pair = try await Pair(
+            serverTunnel: "allow_from = [\"127.0.0.0/8\"]\nmax_flows = 100", clientDaemon: "workers = 1")
         let sender = try pair.sender()
         try await pair.converse(sender, [1])
         let ids = (client: try pair.client.firstID(), server: try pair.server.firstID())
