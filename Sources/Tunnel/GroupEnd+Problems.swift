@@ -31,10 +31,19 @@ extension GroupEnd where Output: ~Copyable {
         for notice in notices[noted...] {
             guard let isProblem = notice.event.isProblem(isClient: Side.isClient) else { continue }
             for member in members.indices where notice.member == nil || notice.member == member {
+                // A handshake beside an association that works, or of another sender, stops nothing.
+                if isProblem, works(member) { continue }
                 let since = members[member].problem?.since ?? now
                 members[member].problem = isProblem ? TunnelProblem(event: notice.event, since: since) : nil
             }
         }
         noted = notices.count
+    }
+
+    /// Whether the tunnel of this number has an association.
+    private func works(_ member: Int) -> Bool {
+        links.living.contains {
+            links[$0].state == .established && (links[$0].isCommon || Int(links[$0].member) == member)
+        }
     }
 }

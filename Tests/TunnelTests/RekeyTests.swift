@@ -39,6 +39,17 @@ private final class Subject {
 }
 
 @Suite struct RekeyTests {
+    @Test func `a handshake for new keys that fails is no problem of a tunnel that works`() {
+        let subject = Subject()
+        subject.local([0])
+        subject.remote(FakePeer.handshake(20, sequence: 0))
+        for number in 1...2 { subject.local([UInt8(number)]) }
+        #expect(subject.engines.count == 2)
+        subject.remote(FakePeer.handshake(0, sequence: 1))
+        #expect(subject.events() == ["established", "failed mismatch"])
+        #expect(subject.group.tallies()[0].problem == nil)
+    }
+
     @Test func `worn keys are replaced by a handshake beside them, and no datagram waits`() throws {
         let subject = Subject()
         subject.local([0])
