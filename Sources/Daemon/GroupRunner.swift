@@ -38,8 +38,9 @@ protocol Runner: AnyObject {
     func handleRefusal(at socket: GroupSocket)
     /// Notes that a socket could not be read.
     func handle(_ error: SystemError, at socket: GroupSocket)
-    /// Counts datagrams that the system did not send.
-    func handleSendFailure(_ origin: DatagramOrigin, _ failure: SendFailure, count: Int, now: Instant)
+    /// Counts datagrams that the system did not send, with the errno that it gave, and tells what an administrator can
+    /// do about it.
+    func handleSendFailure(_ origin: DatagramOrigin, code: CInt, count: Int, now: Instant)
     /// Takes the answer to a resolution.
     func handleAddresses(_ addresses: [Endpoint], member: Int, now: Instant)
     /// Does what is due.
@@ -168,9 +169,19 @@ final class GroupRunner<Side: RunnableSide>: Runner {
 
     func handle(_ error: SystemError, at socket: GroupSocket) { log.whole.failedToRead(error) }
 
-    func handleSendFailure(_ origin: DatagramOrigin, _ failure: SendFailure, count: Int, now: Instant) {
+    func handleSendFailure(_ origin: DatagramOrigin, code: CInt, count: Int, now: Instant) {
+        let failure = SendFailure(code)
+        switch failure {
+        case .noRoom, .tooLarge: break
+        case .unreachable, .noAddress: log.whole.notSent(code, to: remote(of: origin))
+        }
         let isConfirmed = failure != .noAddress || hasLostAddress(origin)
         group.handleSendFailure(origin, isConfirmed ? failure : .unreachable, count: count, now: now)
+    }
+
+    private func remote(of origin: DatagramOrigin) -> Endpoint? {
+        guard case .own(let owner) = origin else { return nil }
+        return group.output.socket(.own(owner))?.remoteEndpoint
     }
 
     private func hasLostAddress(_ origin: DatagramOrigin) -> Bool {

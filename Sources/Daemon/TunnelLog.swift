@@ -3,6 +3,7 @@
 import Configuration
 import Control
 import DTLS
+import Glibc
 import LinuxIO
 import Logging
 import OpenSSL
@@ -55,6 +56,23 @@ final class TunnelLog: Sendable {
         log.tell(
             .unreachable, .notice, "\(remote)",
             "nothing listens at \(remote), or a firewall refuses (ICMP unreachable)", ["peer": "\(remote)"])
+    }
+
+    /// Tells that this host does not send what is to go to `remote`, or to somebody at a listener where that is nil.
+    func notSent(_ code: CInt, to remote: Endpoint?) {
+        // What ICMP says comes this way, too.
+        if code == ECONNREFUSED { return refused(by: remote) }
+        let advice =
+            switch code {
+            case EPERM, EACCES: "this host's firewall refuses it: look at its rules for what goes out"
+            case ENETUNREACH, EHOSTUNREACH: "look at this host's routes, and whether its link is up"
+            case EINVAL, EADDRNOTAVAIL: "this host's address may have changed"
+            default: "look at this host's network"
+            }
+        let error = SystemError(code, "send", remote.map { "to \($0)" })
+        log.tell(
+            .unreachable, .warning, "\(remote.map { "\($0)" } ?? "") \(code)", "\(error); \(advice)",
+            ["peer": remote.map { "\($0)" } ?? "", "reason": "\(error)"].filter { !$0.value.isEmpty })
     }
 
     /// Tells that a socket could not be read, and that it is tried again.

@@ -233,7 +233,7 @@ final class Worker {
             guard !failures.isEmpty else { return }
             let now = MonotonicClock.instant
             for (token, count, code) in failures {
-                touch(Int(token.group))?.handleSendFailure(token.origin, SendFailure(code), count: count, now: now)
+                touch(Int(token.group))?.handleSendFailure(token.origin, code: code, count: count, now: now)
             }
         }
     }

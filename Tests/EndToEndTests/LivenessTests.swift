@@ -153,6 +153,23 @@ struct LivenessTests {
             pair.client.lines(with: "this host's address, from which it was sent, is gone").count == 1, "\(pair.logs)")
     }
 
+    @Test func `datagrams that this host's firewall refuses are counted, and told with what to look at`() async throws {
+        let pair = try await LabPair("")
+        pair.sender.send([1])
+        #expect(try await pair.target.receive()?.bytes == [1], "\(pair.logs)")
+        try await pair.lab.setFirewall(isClosed: true)
+        try await eventually("the refusals: \(pair.logs)", every: .milliseconds(20)) {
+            pair.sender.send([2])
+            return try pair.client.client.tunnels()[0].dropped["unreachable", default: 0] > 10
+        }
+        let lines = pair.client.lines(with: "Operation not permitted; this host's firewall refuses it")
+        #expect(lines.count == 1 && lines.first?.contains("send to 10.77.2.2:6514") == true, "\(pair.client.log)")
+        try await pair.lab.setFirewall(isClosed: false)
+        pair.target.drain()
+        pair.sender.send([3])
+        #expect(try await pair.target.receive()?.bytes == [3], "\(pair.logs)")
+    }
+
     @Test func `with the defaults a dead peer is noticed within 25 seconds by both ends`() async throws {
         let pair = try await LabPair("")
         let traffic = Traffic(from: pair.sender, to: pair.target, sizes: [200], every: .milliseconds(100))

@@ -101,6 +101,15 @@ final class Lab: Sendable {
         try await rules("\(isCut ? "add" : "delete") element inet lab cut { \(port) }")
     }
 
+    /// Has the client's host refuse to send UDP, or send it again.
+    func setFirewall(isClosed: Bool) async throws {
+        let rule =
+            isClosed
+            ? "add table inet own; add chain inet own out { type filter hook output priority 0; }; add rule inet own out udp dport 6514 drop"
+            : "delete table inet own"
+        try await run("ip netns exec \(space(.client)) nft '\(rule)'")
+    }
+
     /// Takes the link between the router and the server's host down, or up again.
     func setLink(isUp: Bool) async throws {
         try await run("ip -n \(space(.router)) link set to-server \(isUp ? "up" : "down")")
